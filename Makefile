@@ -1,0 +1,69 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both use uv when it is on PATH, else venv and pip.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+HAVE_UV := $(shell command -v uv 2>/dev/null)
+# Workers for the tests, one per core.
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-9s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.installed ## install into .venv, run the demo scenario, write reports/demo/index.html
+	@$(BIN)/spotbed demo
+
+test: $(VENV)/.installed-dev ## the test suite (no AWS account, no network)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-all: $(VENV)/.installed-dev ## the test suite with its slow part
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
+
+bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
+	@$(BIN)/python -m pytest -m bench -p no:xdist -q -s
+
+lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean: ## remove .venv and all caches; reports are kept
+	@rm -rf $(VENV) build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A missing or dangling interpreter rebuilds the environment.
+$(BIN)/python:
+	@echo "creating $(VENV)" >&2
+ifneq ($(HAVE_UV),)
+	@uv venv --quiet --clear --python "$(or $(PYTHON),>=3.11)" $(VENV)
+else
+	@python=; for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	  then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "spotbed needs Python 3.11 or newer with its venv module, and found none" >&2; \
+	  echo "(on Debian and Ubuntu: apt install python3 python3-venv). Another one: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; fi; \
+	"$$python" -m venv --clear $(VENV)
+endif
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing spotbed into $(VENV)" >&2
+	@$(call install,.)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing spotbed and its development tools into $(VENV)" >&2
+	@$(call install,.[dev])
+	@touch $@ $(VENV)/.installed
+
+ifneq ($(HAVE_UV),)
+install = VIRTUAL_ENV=$(VENV) uv pip install --quiet --editable '$(1)'
+else
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
+endif

@@ -1,0 +1,28 @@
+"""What all tests share: where the repository and the public data are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def spotbed_data() -> Path:
+    """The folder of public data; the test is skipped where it is absent."""
+    value = os.environ.get("SPOTBED_DATA")
+    if not value:
+        pytest.skip("public data absent: set SPOTBED_DATA to its folder")
+    folder = Path(value)
+    if not folder.is_dir():
+        pytest.skip(f"public data absent: SPOTBED_DATA={value} is not a folder")
+    return folder
