@@ -1,0 +1,5 @@
+"""`python -m spotbed` is `spotbed`."""
+
+from spotbed.cli import main
+
+main()

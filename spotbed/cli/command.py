@@ -1,0 +1,91 @@
+"""How a function becomes a command: options that all commands have, and one place where errors end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from spotbed.cli.failures import OK, tell
+from spotbed.cli.tables import Format
+from spotbed.cli.terminal import Terminal
+
+_PANEL = "Output"
+Output = Annotated[
+    Format | None,
+    typer.Option("--output", "-o", help="How the result is printed.", rich_help_panel=_PANEL, show_default="table"),
+]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.", rich_help_panel=_PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=_PANEL)]
+Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.", rich_help_panel=_PANEL)]
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "output": (Output, None),
+    "no_color": (NoColor, False),
+    "quiet": (Quiet, False),
+    "debug": (Debug, False),
+}
+
+Work = Callable[..., int | None]
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
+    """Register a function whose first parameter is the Terminal, and which returns an exit code or None for 0.
+
+    The options of `_COMMON` may stand before the command's name or after it.
+    """
+
+    def register(work: Work) -> Work:
+        @functools.wraps(work)
+        def guarded(context: typer.Context, **values: Any) -> None:
+            own = {option: values.pop(option) for option in _COMMON}
+            code = run_guarded(_terminal(context, own), work, values)
+            if code:
+                raise typer.Exit(code)
+
+        _give_signature(guarded, work)
+        app.command(name)(guarded)
+        return work
+
+    return register
+
+
+def run_guarded(terminal: Terminal, work: Work, values: dict[str, Any]) -> int:
+    """Run a command's function; whatever it raises is told on stderr and becomes the exit code."""
+    try:
+        code = work(terminal, **values)
+        sys.stdout.flush()
+    except typer.Exit:
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 the one place where everything ends
+        return tell(terminal, error)
+    return code or OK
+
+
+def _terminal(context: typer.Context, own: dict[str, Any]) -> Terminal:
+    root = context.find_root().params
+    chosen = {option: own[option] or root.get(option) for option in _COMMON}
+    return Terminal(
+        format=chosen["output"] or Format.table,
+        color=not chosen["no_color"],
+        quiet=bool(chosen["quiet"]),
+        debug=bool(chosen["debug"]),
+    )
+
+
+def _give_signature(guarded: Callable[..., None], work: Work) -> None:
+    """What typer reads: the context, the function's own parameters without its Terminal, then the common options."""
+    hints = get_type_hints(work, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    own = list(inspect.signature(work).parameters.values())[1:]
+    parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+    parameters += [parameter.replace(annotation=hints[parameter.name], kind=kind) for parameter in own]
+    parameters += [
+        inspect.Parameter(option, kind, annotation=annotation, default=default)
+        for option, (annotation, default) in _COMMON.items()
+    ]
+    setattr(guarded, "__signature__", inspect.Signature(parameters))  # noqa: B010 mypy knows no such attribute
+    guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -1,0 +1,77 @@
+"""From an exception to what the user reads and the exit code that scripts rely on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from spotbed.cli.terminal import Terminal
+from spotbed.errors import InputError, Problem, SpotbedError
+from spotbed.files import disk_full, is_disk_full
+
+OK = 0
+FAILURE = 1
+INVALID_INPUT = 2
+GATE_FAILED = 3
+INTERRUPTED = 130
+
+SAY_KEPT = (
+    "Kept: every file and folder that was complete; none is half written.\n"
+    "To go on: give the same command again (the same seed gives the same result)."
+)
+
+
+def tell(terminal: Terminal, error: BaseException) -> int:
+    """Say on stderr what went wrong, in as many words as that deserves, and return the exit code."""
+    if terminal.debug and not isinstance(error, BrokenPipeError):
+        terminal.alert("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, InputError):
+        terminal.alert(told(error.problems))
+        return error.exit_code
+    if isinstance(error, SpotbedError):
+        terminal.alert(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        terminal.alert(f"Interrupted.\n{SAY_KEPT}")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        _close_stdout()
+        return FAILURE
+    terminal.alert(_outside(error) or _our_fault(error, terminal.debug))
+    return FAILURE
+
+
+def told(problems: Sequence[Problem]) -> str:
+    """All problems, each with its place, caret and hint, and how many there are."""
+    from spotbed.scenario.load import render
+
+    texts = [render(problem) for problem in problems]
+    if len(problems) > 1:
+        texts.append(f"{len(problems)} problems")
+    return "\n".join(texts)
+
+
+def _outside(error: BaseException) -> str | None:
+    if is_disk_full(error):
+        place = Path(str(getattr(error, "filename", None) or "the output"))
+        return f"error: {disk_full(place)}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"error: out of memory\n{SAY_KEPT}"
+    return None
+
+
+def _our_fault(error: BaseException, debug: bool) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    more = "" if debug else " Give the command again with --debug for the traceback, and report it."
+    return f"error: this is our fault, not yours: {type(error).__name__}: {error}{where}.{more}"
+
+
+def _close_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: whoever read our output has had enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

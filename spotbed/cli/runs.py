@@ -1,0 +1,126 @@
+"""Scenarios: are they valid, what does one world give, and which policy is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spotbed.cli.command import command
+from spotbed.cli.failures import GATE_FAILED, INVALID_INPUT, OK, told
+from spotbed.cli.progress import progress
+from spotbed.cli.tables import Format, Table
+from spotbed.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from spotbed.api import Comparison
+    from spotbed.errors import Problem
+
+app = typer.Typer()
+Scenario = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario in YAML.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the scenario; may be repeated.")
+]
+Out = Annotated[Path | None, typer.Option(help="The folder to write; below reports/ if not given.")]
+
+
+@command(app)
+def validate(
+    terminal: Terminal, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios in YAML.")]
+) -> int:
+    """Tell all errors of scenarios at once, with file, line and column. Nothing is run."""
+    from spotbed.scenario.load import validate as problems_of
+
+    found = {str(file): problems_of(file) for file in files}
+    if terminal.format is Format.table:
+        terminal.text("\n".join(told(problems) if problems else f"{file}: valid" for file, problems in found.items()))
+    else:
+        columns = ["file", "valid", "problems"]
+        table = Table(columns, [[file, not problems, len(problems)] for file, problems in found.items()])
+        terminal.result(table, {"files": [_verdict(file, problems) for file, problems in found.items()]})
+    return INVALID_INPUT if any(found.values()) else OK
+
+
+@command(app)
+def run(
+    terminal: Terminal,
+    file: Scenario,
+    policy: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="One of the scenario's policies; else its first.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.")] = None,
+    overrides: Overrides = None,
+    out: Out = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep no journal: for runs too long to keep one.")
+    ] = False,
+) -> None:
+    """Run one world under one policy, and write its journal, tables and report."""
+    from spotbed import api, results
+
+    with progress(terminal, f"run {file.name}") as bar:
+        done = api.run_scenario(
+            file,
+            policy=policy,
+            seed=seed,
+            overrides=tuple(overrides or ()),
+            out=out,
+            journal=not no_journal,
+            progress=bar,
+        )
+    terminal.result(results.results_table(done.results), done.results)
+    terminal.note(f"Written: {done.path}")
+
+
+@command(app)
+def compare(
+    terminal: Terminal,
+    file: Scenario,
+    baseline: Annotated[str | None, typer.Option(metavar="LABEL", help="Another baseline than the scenario's.")] = None,
+    replications: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many worlds.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; as many as cores if not given.")
+    ] = None,
+    overrides: Overrides = None,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="LABEL", help="Only this one and the baseline; may be repeated."),
+    ] = None,
+    out: Out = None,
+) -> int:
+    """Run all policies on the same worlds: means with intervals, paired differences, gates, and the report."""
+    from spotbed import api
+
+    with progress(terminal, f"compare {file.name}") as bar:
+        comparison = api.compare_scenario(
+            file,
+            baseline=baseline,
+            replications=replications,
+            jobs=jobs,
+            out=out,
+            overrides=tuple(overrides or ()),
+            policies=tuple(policies) if policies else None,
+            progress=bar,
+        )
+    return show_comparison(terminal, comparison)
+
+
+def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
+    """Print a comparison and where it was written; the exit code says whether all gates passed."""
+    from spotbed import results
+
+    terminal.result(results.results_table(comparison.results), comparison.results)
+    failed = [gate for gate in comparison.results["gates"] if not gate["passed"]]
+    for gate in failed:
+        terminal.alert(
+            f"gate failed: {gate['rule']} for {gate['policy']}: {gate['value']:.4g}, limit {gate['limit']:.4g}"
+        )
+    terminal.note(f"Written: {comparison.path}")
+    return GATE_FAILED if failed else OK
+
+
+def _verdict(file: str, problems: list[Problem]) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {"file": file, "valid": not problems, "problems": [asdict(problem) for problem in problems]}

@@ -1,0 +1,137 @@
+"""A result as a table: for a terminal, as CSV, as Markdown, or as JSON records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+_WIDE = 100_000  # columns of a console that never wraps
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain values (text, numbers, booleans, None) under named columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = field(default=())  # printed below a table meant for people
+
+    @classmethod
+    def of_records(cls, records: Sequence[Mapping[str, Any]]) -> Table:
+        """The columns are those of the first record."""
+        columns = list(records[0]) if records else []
+        return cls(columns, [[record.get(column) for column in columns] for record in records])
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as mappings from column to value, as JSON carries them."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def to_json(document: Any) -> str:
+    """JSON with an indent of two; what is not finite is null, since JSON has no NaN."""
+    return json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str)
+
+
+def to_csv(table: Table) -> str:
+    """RFC 4180 with a header, lines end in LF."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([["" if value is None else value for value in row] for row in table.rows])
+    return text.getvalue().rstrip("\n")
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table; numbers are aligned to the right."""
+    right = _numeric(table)
+    lines = [
+        list(table.columns),
+        ["---:" if number else "---" for number in right],
+        *[[shown(value).replace("|", "\\|").replace("\n", " ") for value in row] for row in table.rows],
+    ]
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + _below(table))
+
+
+def to_text(table: Table, *, width: int | None, color: bool) -> str:
+    """For people: aligned columns, folded to `width`, or never folded if `width` is None."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shape = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column, number in zip(table.columns, _numeric(table), strict=True):
+        shape.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in table.rows:
+        shape.add_row(*[Text(shown(value)) for value in row])
+    console = Console(
+        width=width or _WIDE,
+        no_color=not color,
+        force_terminal=color,
+        highlight=False,
+        file=io.StringIO(),
+        record=False,
+    )
+    with console.capture() as captured:
+        console.print(shape)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join(lines + _below(table))
+
+
+def shown(value: Any) -> str:
+    """A value as people read it: four significant digits, yes and no, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return "n/a" if math.isnan(value) else str(value)
+    if abs(value) >= 1000 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _numeric(table: Table) -> list[bool]:
+    columns = list(zip(*table.rows, strict=True)) if table.rows else [() for _ in table.columns]
+    return [bool(values) and all(_is_number(value) for value in values) for values in columns]
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _below(table: Table) -> list[str]:
+    return ["", *table.notes] if table.notes else []
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,113 @@
+"""What this machine has and lacks. Every finding says what was found and, where something is amiss, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib import metadata
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
+LITTLE_DISK_GIB = 2.0  # a comparison with journals of 30 worlds of 100,000 jobs takes about 1 GiB
+OLD_PRICES_DAYS = 365
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`level` is ok, note (works without it), warning, or error (spotbed cannot work)."""
+
+    level: str
+    what: str
+    found: str
+    hint: str = ""
+
+
+def examine() -> list[Finding]:
+    """All findings, in an order that does not change. Makes no network call and writes nothing."""
+    return [finding for check in _CHECKS for finding in check()]
+
+
+def _python() -> Iterator[Finding]:
+    fits = sys.version_info >= OLDEST_PYTHON
+    hint = "" if fits else "Install Python 3.11 or newer."
+    yield Finding("ok" if fits else "error", "python", platform.python_version(), hint)
+
+
+def _packages() -> Iterator[Finding]:
+    try:
+        wanted = metadata.requires("spotbed") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("warning", "spotbed", "not installed", "Run `make demo`, or `pip install -e .`.")
+        return
+    yield Finding("ok", "spotbed", metadata.version("spotbed"))
+    for requirement in sorted(wanted):
+        if "extra ==" not in requirement:
+            yield _package(re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0])
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("ok", name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding("error", name, "not installed", f"pip install {name}")
+
+
+def _data() -> Iterator[Finding]:
+    folder = os.environ.get("SPOTBED_DATA")
+    if not folder:
+        yield Finding("note", "SPOTBED_DATA", "not set", "Only needed for public data kept outside of the cache.")
+    elif Path(folder).is_dir():
+        yield Finding("ok", "SPOTBED_DATA", folder)
+    else:
+        yield Finding("warning", "SPOTBED_DATA", f"{folder} is not a folder", "Set it to the folder of public data.")
+
+
+def _browser() -> Iterator[Finding]:
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if found:
+        yield Finding("ok", "browser", found)
+    else:
+        yield Finding("note", "browser", "no chromium", "Only the tests of the report need it: apt install chromium.")
+
+
+def _disk() -> Iterator[Finding]:
+    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
+    level, hint = ("ok", "") if free_gib >= LITTLE_DISK_GIB else ("warning", "Make room before long runs.")
+    yield Finding(level, "disk", f"{free_gib:.1f} GiB free here", hint)
+
+
+def _credentials() -> Iterator[Finding]:
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    session = Session()
+    resolver = session.get_component("credential_provider")
+    for asks_the_network in ("container-role", "iam-role"):
+        resolver.remove(asks_the_network)
+    try:
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        yield Finding("warning", "aws credentials", str(error), "Mend or remove the profile; simulation needs none.")
+        return
+    if credentials is None:
+        yield Finding("note", "aws credentials", "none", "Not needed: only `data prices` talks to AWS.")
+    else:
+        yield Finding("ok", "aws credentials", f"from {credentials.method}")
+
+
+def dated(what: str, day: date, hint: str) -> Finding:
+    """A finding about data that ages."""
+    age_days = (datetime.now(UTC).date() - day).days
+    if age_days > OLD_PRICES_DAYS:
+        return Finding("warning", what, f"{day} ({age_days} days old)", hint)
+    return Finding("ok", what, str(day))
+
+
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _data, _browser, _disk, _credentials)

@@ -1,0 +1,134 @@
+"""Writing so that nobody ever sees half of it: files and folders appear whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from spotbed.errors import InputError, OutsideError, Problem
+
+MARK = "provenance.json"  # a folder with this file in it was written by us, and may be replaced
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a sibling that is renamed when it is complete; parents are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        part.chmod(_default_mode(0o666))
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` as UTF-8, with the same promise as `write_bytes`."""
+    write_bytes(path, content.encode())
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` when the block ends well and vanishes when it does not.
+
+    An older `target` of ours is replaced only then. Raises InputError before anything is written if `target` is not
+    ours to replace, and OutsideError if the disk fills up.
+    """
+    check_replaceable(target)
+    made = _make_parents(target)
+    part: Path | None = None
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        part.chmod(_default_mode(0o777))
+        yield part
+        _swap(part, target)
+    except BaseException as error:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+        _remove_empty(made)
+        if is_disk_full(error):
+            raise disk_full(target) from error
+        raise
+
+
+def report_folder(*parts: str) -> Path:
+    """Where a result goes when nobody says: reports/eda-regression, or reports/eda-regression-div+ckpt-7 for a run."""
+    name = "-".join(re.sub(r"[^\w.+-]+", "-", part).strip("-.") for part in parts)
+    return Path("reports") / (name or "unnamed")
+
+
+def check_replaceable(target: Path) -> None:
+    """Raise InputError unless `target` is absent, an empty folder, or a folder that spotbed wrote."""
+    if not target.exists() or is_ours(target):
+        return
+    if not target.is_dir():
+        raise InputError(Problem("is a file, and a folder is to be written there", file=str(target)))
+    if any(target.iterdir()):
+        hint = "Give another one with --out, or remove it yourself."
+        raise InputError(
+            Problem(f"is not a folder of spotbed's (no {MARK} in it): not replaced.", str(target), hint=hint)
+        )
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether spotbed wrote this folder."""
+    return (folder / MARK).is_file()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, of Python's or of a library that writes files itself, says that there is no space left."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
+def disk_full(target: Path) -> OutsideError:
+    """What a user is told when `target` did not fit on the disk."""
+    kept = f"{target} as it was before" if target.exists() else "nothing of this run; everything written before it"
+    return OutsideError(
+        f"The disk is full: {target} could not be written.", kept, "make room, or give another place with --out."
+    )
+
+
+def _swap(part: Path, target: Path) -> None:
+    if not target.exists():
+        part.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(old / target.name)
+    try:
+        part.rename(target)
+    except BaseException:
+        (old / target.name).rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _make_parents(target: Path) -> list[Path]:
+    """Make the missing parents of `target` and return them, deepest first."""
+    missing = [parent for parent in target.parents if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _default_mode(mode: int) -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mode & ~mask
