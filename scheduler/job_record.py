@@ -1,0 +1,50 @@
+"""The job record: what the table holds of a job. The record is the job."""
+
+from __future__ import annotations
+
+from scheduler.record import record
+
+
+@record
+class JobSpec:
+    """What all jobs of a class share. Times in milliseconds; -1 stands for none."""
+
+    name: str
+    vcpus: float = 1.0
+    memory_gib: float = 0.0
+    gpus: int = 0
+    priority: int = 0
+    tenant: str = "default"
+    retries: int = 3
+    checkpointable: bool = False
+    timeout_ms: int = -1
+    gang: int = 1
+    licences: tuple[tuple[str, int], ...] = ()
+
+
+@record
+class Ticket:
+    """What is fixed at the submission."""
+
+    id: str
+    spec: JobSpec
+    submit_ms: int
+    estimate_ms: int = -1
+    deadline_ms: int = -1
+    slots: int = 1  # processors of a fixed cluster
+
+
+@record
+class Job:
+    """The part of the record that changes. `epoch` counts leases: a write under an older epoch is refused."""
+
+    ticket: Ticket
+    phase: str = "new"
+    epoch: int = 0
+    failures: int = 0  # of the application; interruptions never count here
+    interruptions: int = 0
+    progress_ms: int = 0  # work that is safe in a checkpoint
+    purchase: str = "any"  # the index in which the job waits
+    bound: str = ""  # set by the fleet's Route, stronger than the place policy
+    waiting_for: int = 0  # unfinished dependencies
+    delayed_ms: int = 0  # time spent in retry delays so far

@@ -1,0 +1,100 @@
+"""What the fleet may know, and how old it is.
+
+Every field says where it comes from on AWS, how stale it is there, and how the simulator makes it (`SOURCES`). A field
+whose source is None cannot be had on AWS: it exists to reproduce papers, and a policy that needs it cannot be deployed.
+There is no future price, no true runtime and no interruption time here, so no policy can reach one.
+"""
+
+from __future__ import annotations
+
+from scheduler.record import record
+
+
+@record
+class ClassCount:
+    """One class of waiting work: a shape, a purchase option that it is bound to ("any" if none) and a tenant."""
+
+    key: str
+    shape: str
+    purchase: str
+    tenant: str
+    vcpus: float
+    memory_gib: float
+    gpus: int
+    queued: int
+    queued_work_ms: int  # estimated work that waits
+    oldest_ms: int  # submission of the oldest waiting job, -1 if none waits
+    busy: int  # workers that run a job of this class
+    booting: int  # workers launched for this class that are not ready yet
+    idle: int  # workers launched for this class that have nothing to do
+
+
+@record
+class PoolCount:
+    """One pool: instance type x zone x purchase option."""
+
+    id: str
+    instance_type: str
+    az: str
+    purchase: str
+    vcpus: int
+    memory_gib: float
+    gpus: int
+    max: int
+    price_usd_per_hour: float
+    on_demand_usd_per_hour: float
+    booting: int
+    busy: int
+    idle: int
+    last_launch: str  # "", "ok", "failed": outcome of the last request
+    last_launch_ms: int
+    interruptions: int  # instances lost to EC2 since the start
+    worker_ms: int  # instance time since the start
+    available_now: bool  # no AWS call answers this: only for reproducing papers
+
+
+@record
+class JobSight:
+    """A job with a deadline, as its record shows it; only for policies that move jobs."""
+
+    job: str
+    key: str
+    phase: str  # "queued" | "leased"
+    purchase: str  # what it runs on now: "spot", "on-demand", or "" when it waits
+    bound: str  # the purchase option to which it is routed
+    worker: str
+    progress_ms: int  # work done so far, as far as the wrapper has reported it
+    estimate_ms: int  # what its user said that it needs
+    submit_ms: int
+    deadline_ms: int
+
+
+@record
+class Observation:
+    classes: tuple[ClassCount, ...]
+    pools: tuple[PoolCount, ...]
+    jobs: tuple[JobSight, ...]
+    spent_usd: float
+    budget_usd: float  # 0: none
+    changeover_ms: int  # startup or restore of an attempt, as configured
+
+
+@record
+class Source:
+    """Where a field comes from: the AWS call (None: no such call), its age there, and the simulator's way."""
+
+    aws: str | None
+    stale_s: float
+    sim: str
+
+
+SOURCES: dict[str, Source] = {
+    "classes": Source("DynamoDB: transactional counters by class, read by the Fleet function", 1.0, "exact counters"),
+    "pools.booting": Source("DynamoDB: transactional counters by pool and phase", 1.0, "exact counters"),
+    "pools.price_usd_per_hour": Source("ec2:DescribeSpotPriceHistory", 300.0, "the pool's price path now"),
+    "pools.last_launch": Source("Auto Scaling activity events on EventBridge", 5.0, "outcome of the last request"),
+    "pools.interruptions": Source("EventBridge interruption and state-change events, counted", 5.0, "exact counters"),
+    "pools.available_now": Source(None, 0.0, "the pool's capacity now"),
+    "jobs": Source("DynamoDB: index of unfinished jobs with a deadline", 1.0, "records of the live jobs"),
+    "spent_usd": Source("DynamoDB: worker time by pool x price, summed by the Fleet function", 60.0, "the ledger now"),
+}

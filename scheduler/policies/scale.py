@@ -1,0 +1,42 @@
+"""`scale`: how many workers should serve a class of work?"""
+
+from __future__ import annotations
+
+from scheduler.observation import ClassCount
+from scheduler.policy import FleetView
+from scheduler.record import record
+
+
+@record
+class VisibleBacklog:
+    """The 2019 rule: as many workers as there are visible messages. Workers that run a job are not counted, so new
+    jobs starve behind running ones, and a falling backlog ends workers that boot (its fault F6)."""
+
+    def desired(self, view: FleetView, need: ClassCount) -> int:
+        return need.queued
+
+
+@record
+class BacklogAndBusy:
+    """busy + max(backlog, booting): a burst of n jobs launches n workers, once; those that boot are on their way."""
+
+    max_workers: int = 1_000_000
+
+    def desired(self, view: FleetView, need: ClassCount) -> int:
+        return min(self.max_workers, need.busy + max(need.queued, need.booting + need.idle))
+
+
+@record
+class DrainTime:
+    """busy + as many workers as empty the backlog within `target_ms`, by the jobs' estimates; at least one, at most
+    one per waiting job."""
+
+    target_ms: int = 3_600_000
+    max_workers: int = 1_000_000
+
+    def desired(self, view: FleetView, need: ClassCount) -> int:
+        if need.queued <= 0:
+            return need.busy + need.booting + need.idle
+        wanted = -(-need.queued_work_ms // max(1, self.target_ms))
+        more = min(need.queued, max(1, wanted))
+        return min(self.max_workers, need.busy + max(more, need.booting + need.idle))

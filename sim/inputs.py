@@ -1,0 +1,157 @@
+"""What the simulator is given: plain data, with no files, no YAML and no policy in it.
+
+`spotbed.build` makes these from a scenario. Times are integer milliseconds since the start of the world, unless a
+name says otherwise; money is USD; memory and storage are GiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+UNLIMITED = 1 << 30
+NEVER_MS = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class JobClass:
+    """What all jobs of one class share. One class is one shape (vcpus, memory, gpus) of work."""
+
+    name: str
+    vcpus: float = 1.0
+    memory_gib: float = 0.0
+    gpus: int = 0
+    priority: int = 0
+    tenant: str = "default"
+    deadline_ms: int | None = None  # after the submission
+    timeout_ms: int | None = None  # of one attempt
+    retries: int = 3
+    checkpointable: bool = False
+    fail_probability: float = 0.0
+    exit_code: int = 0  # with which a failing attempt (fail_probability) ends; 0 is read as 1 there
+    success_string_missing: float = 0.0
+    input_gib: float = 0.0
+    output_gib: float = 0.0
+    after: tuple[str, ...] = ()  # ids of jobs or names of classes
+    gang: int = 1
+    licences: Mapping[str, int] = field(default_factory=dict)
+    late_penalty_usd_per_hour: float = 0.0
+    runtime_on: Mapping[str, float] = field(default_factory=dict)  # instance type or family -> factor on the runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The jobs of one world, in order of submission; every column has length n.
+
+    `runtime_ms` is the work itself on the reference type; `estimate_ms` what the user asked for (-1: nothing).
+    `outcome_u` and `string_u` in [0, 1) decide the first attempt's exit code and success string.
+    `after` holds, for the few jobs that wait for others, the indices of those jobs.
+    """
+
+    classes: tuple[JobClass, ...]
+    klass: npt.NDArray[np.int32]  # index into classes
+    submit_ms: Int64
+    runtime_ms: Int64
+    estimate_ms: Int64
+    slots: npt.NDArray[np.int32]  # processors of a fixed cluster; 1 on pools
+    outcome_u: Float64
+    string_u: Float64
+    ids: tuple[str, ...] | None = None  # None: "{class}-{index}"
+    after: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    user: npt.NDArray[np.int32] | None = None  # the log's user number, for predictors
+
+    def __len__(self) -> int:
+        return len(self.submit_ms)
+
+    def job_id(self, index: int) -> str:
+        """The id of job `index`, unique within the world."""
+        if self.ids is not None:
+            return self.ids[index]
+        return f"{self.classes[self.klass[index]].name}-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dist:
+    """A distribution of a duration, sampled by `sim.distributions`.
+
+    kind: constant {value} | exponential {mean} | lognormal {median, p95} | weibull {shape, scale} | uniform {low, high}
+    | empirical {values}; all durations in seconds.
+    """
+
+    kind: str
+    params: Mapping[str, float] = field(default_factory=dict)
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PricePath:
+    """A piecewise constant price: `usd_per_hour[i]` holds from `at_ms[i]` until `at_ms[i + 1]`; at_ms[0] is 0."""
+
+    at_ms: Int64
+    usd_per_hour: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Instance type x zone x purchase option."""
+
+    id: str
+    instance_type: str
+    az: str
+    purchase: str  # "spot" | "on-demand"
+    max: int
+    vcpus: int
+    memory_gib: float
+    gpus: int
+    price: PricePath
+    on_demand_usd_per_hour: float  # list price of the type: the saving is measured against it
+    boot: Dist
+    os: str = "linux"
+
+
+@dataclass(frozen=True, slots=True)
+class Interruptions:
+    """How a world takes Spot capacity away; a pool with purchase "on-demand" never loses any.
+
+    source: none | exponential | weibull | trace | lifetimes | price. `capacity` maps pool id -> (at_ms, count): a step
+    function of how many instances EC2 has there (for trace); `start` is "fixed", "random" or "every" with `every_ms`:
+    world i reads the trace from another offset. Prices from a trace take the same offset.
+    """
+
+    source: str = "none"
+    mean_ms: float = 0.0
+    up: Dist | None = None
+    down: Dist | None = None
+    burst_ms: int = 180_000
+    capacity: Mapping[str, tuple[Int64, Int64]] = field(default_factory=dict)
+    start: str = "fixed"
+    start_ms: int = 0
+    every_ms: int = 0
+    scale: float = 1.0  # multiplies the trace's time axis
+    lifetimes_ms: Int64 | None = None  # sorted event times of an empirical lifetime distribution
+    survival: Float64 | None = None  # Kaplan-Meier survival at those times
+    max_price_usd_per_hour: Mapping[str, float] = field(default_factory=dict)  # by pool id (for price)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    az: str
+    from_ms: int
+    until_ms: int
+    launches_fail: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MarketInputs:
+    interruptions: Interruptions = field(default_factory=Interruptions)
+    notice_probability: float = 1.0
+    notice_lead_ms: int = 120_000
+    rebalance_probability: float = 0.0
+    rebalance_lead_ms: int = 600_000
+    launch: Dist = Dist("constant", {"value": 0.0})
+    outages: tuple[Outage, ...] = ()
