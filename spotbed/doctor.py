@@ -85,21 +85,28 @@ def _disk() -> Iterator[Finding]:
 
 def _credentials() -> Iterator[Finding]:
     from botocore.exceptions import BotoCoreError
+
+    try:
+        method = _credential_method()
+    except BotoCoreError as error:
+        yield Finding("warning", "aws credentials", str(error), "Mend or unset the profile; simulation needs none.")
+        return
+    if method is None:
+        yield Finding("note", "aws credentials", "none", "Not needed: only `data prices` talks to AWS.")
+    else:
+        yield Finding("ok", "aws credentials", f"from {method}")
+
+
+def _credential_method() -> str | None:
+    """How botocore finds credentials on this machine; None if it finds none without asking the network."""
     from botocore.session import Session
 
     session = Session()
     resolver = session.get_component("credential_provider")
     for asks_the_network in ("container-role", "iam-role"):
         resolver.remove(asks_the_network)
-    try:
-        credentials = session.get_credentials()
-    except BotoCoreError as error:
-        yield Finding("warning", "aws credentials", str(error), "Mend or remove the profile; simulation needs none.")
-        return
-    if credentials is None:
-        yield Finding("note", "aws credentials", "none", "Not needed: only `data prices` talks to AWS.")
-    else:
-        yield Finding("ok", "aws credentials", f"from {credentials.method}")
+    credentials = session.get_credentials()
+    return None if credentials is None else credentials.method
 
 
 def dated(what: str, day: date, hint: str) -> Finding:
