@@ -63,7 +63,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 ifneq ($(HAVE_UV),)
-install = VIRTUAL_ENV=$(VENV) uv pip install --quiet --editable '$(1)'
+install = uv pip install --python $(BIN)/python --quiet --editable '$(1)'
 else
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
 endif
