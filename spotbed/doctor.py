@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -12,6 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotbed.errors import InputError
+
+if TYPE_CHECKING:
+    from spotbed.catalogue import Catalogue
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK_GIB = 2.0  # a comparison with journals of 30 worlds of 100,000 jobs takes about 1 GiB
@@ -69,6 +76,37 @@ def _data() -> Iterator[Finding]:
         yield Finding("warning", "SPOTBED_DATA", f"{folder} is not a folder", "Set it to the folder of public data.")
 
 
+def _cache() -> Iterator[Finding]:
+    from spotbed.catalogue import cache_folder
+
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size_mib = sum(path.stat().st_size for path in files) / 2**20
+    yield Finding("ok", "cache", f"{folder}: {len(files)} files, {size_mib:.1f} MiB")
+
+
+def _prices() -> Iterator[Finding]:
+    from spotbed.catalogue import HOME_REGION, Catalogue, refresh_command
+    from spotbed.pricebook import PriceBook
+
+    try:
+        catalogue, book = Catalogue.load(), PriceBook.load()
+    except InputError as error:
+        yield Finding("error", "prices", str(error), "Mend or remove that file.")
+        return
+    refresh = f"Refresh them: {refresh_command(HOME_REGION, 'linux')}"
+    yield dated("catalogue", _newest_price(catalogue), refresh)
+    yield dated("price book", book.date, "Take a newer version of spotbed.")
+
+
+def _newest_price(catalogue: Catalogue) -> str:
+    dates = []
+    for name in catalogue.names():
+        with contextlib.suppress(InputError):  # no price is known in the home region
+            dates.append(catalogue.on_demand(name).date)
+    return max(dates)
+
+
 def _browser() -> Iterator[Finding]:
     found = next((path for path in map(shutil.which, BROWSERS) if path), None)
     if found:
@@ -109,12 +147,22 @@ def _credential_method() -> str | None:
     return None if credentials is None else credentials.method
 
 
-def dated(what: str, day: date, hint: str) -> Finding:
-    """A finding about data that ages."""
-    age_days = (datetime.now(UTC).date() - day).days
+def dated(what: str, day: str, hint: str) -> Finding:
+    """A finding about data that ages; `day` is YYYY-MM-DD, or YYYY-MM for a fact known to the month."""
+    since = date.fromisoformat(day if day.count("-") == 2 else f"{day}-01")
+    age_days = (datetime.now(UTC).date() - since).days
     if age_days > OLD_PRICES_DAYS:
         return Finding("warning", what, f"{day} ({age_days} days old)", hint)
-    return Finding("ok", what, str(day))
+    return Finding("ok", what, day)
 
 
-_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _data, _browser, _disk, _credentials)
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _python,
+    _packages,
+    _data,
+    _cache,
+    _prices,
+    _browser,
+    _disk,
+    _credentials,
+)

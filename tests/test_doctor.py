@@ -31,7 +31,7 @@ def test_a_sound_machine_passes_and_json_says_so() -> None:
     assert result.exit_code == 0
     assert document["schema_version"] == 1
     assert document["passed"] is True
-    assert {"python", "numpy", "disk", "aws credentials"} <= {found["what"] for found in document["findings"]}
+    assert {"python", "numpy", "catalogue", "price book", "disk"} <= {found["what"] for found in document["findings"]}
 
 
 def test_a_missing_package_is_an_error_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +66,20 @@ def test_data_and_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert finding("disk").level == "warning"
 
 
+def test_a_broken_price_file_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPOTBED_CACHE", str(tmp_path))
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "us-east-1-linux.csv").write_text("not,a,price,file\n")
+    found = finding("prices")
+    assert found.level == "error"
+    assert "us-east-1-linux.csv" in found.found
+    assert finding("cache").found == f"{tmp_path}: 1 files, 0.0 MiB"
+
+
 def test_old_prices_are_a_warning() -> None:
     today = datetime.now(UTC).date()
-    assert doctor.dated("prices", today, "refresh").level == "ok"
-    old = doctor.dated("prices", today - timedelta(days=400), "refresh")
+    assert doctor.dated("prices", str(today), "refresh").level == "ok"
+    old = doctor.dated("prices", str(today - timedelta(days=400)), "refresh")
     assert (old.level, old.hint) == ("warning", "refresh")
     assert "400 days old" in old.found
+    assert doctor.dated("prices", "2019-11", "refresh").level == "warning"

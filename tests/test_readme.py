@@ -1,7 +1,7 @@
 """What the documents show is what happens: console blocks are run, links and make targets exist.
 
-In a ```console block a line "$ command" is run by bash, and the lines below it are what it prints (stdout and stderr, as
-they come). A line "..." stands for any lines. A block runs in one shell, in a scratch folder with the repository's
+In a ```console block a line "$ command" is run by bash, and the lines below it are what it prints (stdout and stderr,
+as they come). A line "..." stands for any lines. A block runs in one shell, in a scratch folder with the repository's
 inputs. `<!-- slow -->` above a block moves it to `make test-all`.
 """
 

@@ -46,12 +46,10 @@ def tell(terminal: Terminal, error: BaseException) -> int:
 
 def told(problems: Sequence[Problem]) -> str:
     """All problems, each with its place, caret and hint, and how many there are."""
-    from spotbed.scenario.load import render
+    from spotbed.scenario.problems import render_all
 
-    texts = [render(problem) for problem in problems]
-    if len(problems) > 1:
-        texts.append(f"{len(problems)} problems")
-    return "\n".join(texts)
+    count = [f"{len(problems)} problems"] if len(problems) > 1 else []
+    return "\n".join([render_all(problems), *count])
 
 
 def _outside(error: BaseException) -> str | None:
