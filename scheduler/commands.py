@@ -173,9 +173,7 @@ class SetDesired:
     count: int
 
 
-WorkerCommand: TypeAlias = (
-    Claim | Start | Checkpoint | Complete | Fail | Release | Protect | Stop | SetTimer | RollOver
-)
+WorkerCommand: TypeAlias = Claim | Start | Checkpoint | Complete | Fail | Release | Protect | Stop | SetTimer | RollOver
 JobCommand: TypeAlias = Queue | Unqueue | Delay | SetTimer | GiveUp | ReleaseDependants
 FleetCommand: TypeAlias = Launch | StopWorker | Route | Move | BudgetReached | SetDesired
 Command: TypeAlias = WorkerCommand | JobCommand | FleetCommand

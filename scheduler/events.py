@@ -68,6 +68,7 @@ class AttemptEnded:
     """
 
     at_ms: int
+    job: str
     epoch: int
     cause: str
     exit_code: int
@@ -191,11 +192,27 @@ class InterruptionSeen:
 
 
 WorkerEvent: TypeAlias = (
-    Ready | JobClaimed | NothingToClaim | Woken | AttemptEnded | Notice | Rebalance | Lost | TimerFired | StopOrdered
+    Ready
+    | JobClaimed
+    | NothingToClaim
+    | Woken
+    | AttemptEnded
+    | Notice
+    | Rebalance
+    | Lost
+    | TimerFired
+    | StopOrdered
     | MoveOrdered
 )
 JobEvent: TypeAlias = (
-    Submitted | DependencyMet | DependencyFailed | Claimed | AttemptEnded | LeaseExpired | Routed | TimerFired
+    Submitted
+    | DependencyMet
+    | DependencyFailed
+    | Claimed
+    | AttemptEnded
+    | LeaseExpired
+    | Routed
+    | TimerFired
     | Cancelled
 )
 FleetEvent: TypeAlias = Tick | LaunchSucceeded | LaunchFailed | InterruptionSeen

@@ -38,26 +38,55 @@ RECONSIDER = "reconsider"
 _ENDED_WELL: tuple[JobCommand, ...] = (ReleaseDependants(True),)
 
 
-def _queued(job: Job, policy: Policy, now_ms: int, epoch: int, failures: int, interruptions: int, progress: int,
-            delayed_ms: int = -1) -> Result:
+def _queued(
+    job: Job,
+    policy: Policy,
+    now_ms: int,
+    epoch: int,
+    failures: int,
+    interruptions: int,
+    progress: int,
+    delayed_ms: int = -1,
+) -> Result:
     """The record in phase queued, and the order to index it."""
     ticket = job.ticket
-    waiting = Job(ticket, "queued", epoch, failures, interruptions, progress, job.purchase, job.bound, 0,
-                  job.delayed_ms if delayed_ms < 0 else delayed_ms)
+    waiting = Job(
+        ticket,
+        "queued",
+        epoch,
+        failures,
+        interruptions,
+        progress,
+        job.purchase,
+        job.bound,
+        0,
+        job.delayed_ms if delayed_ms < 0 else delayed_ms,
+    )
     if job.bound:
         purchase, reconsider_ms = job.bound, 0
     else:
         purchase, reconsider_ms = policy.place.route(waiting, now_ms)
     if purchase != waiting.purchase:
-        waiting = Job(ticket, "queued", epoch, failures, interruptions, progress, purchase, job.bound, 0,
-                      waiting.delayed_ms)
+        waiting = Job(
+            ticket, "queued", epoch, failures, interruptions, progress, purchase, job.bound, 0, waiting.delayed_ms
+        )
     queue = Queue(policy.order.key(waiting), purchase)
     return waiting, ((queue, SetTimer(RECONSIDER, reconsider_ms)) if reconsider_ms else (queue,))
 
 
 def _same(job: Job, phase: str) -> Job:
-    return Job(job.ticket, phase, job.epoch, job.failures, job.interruptions, job.progress_ms, job.purchase, job.bound,
-               job.waiting_for, job.delayed_ms)
+    return Job(
+        job.ticket,
+        phase,
+        job.epoch,
+        job.failures,
+        job.interruptions,
+        job.progress_ms,
+        job.purchase,
+        job.bound,
+        job.waiting_for,
+        job.delayed_ms,
+    )
 
 
 def submitted(job: Job, event: Submitted, policy: Policy) -> Result:
@@ -78,13 +107,33 @@ def dependency_failed(job: Job, event: DependencyFailed, policy: Policy) -> Resu
 
 
 def claimed(job: Job, event: Claimed, policy: Policy) -> Result:
-    return Job(job.ticket, "leased", job.epoch + 1, job.failures, job.interruptions, job.progress_ms, job.purchase,
-               job.bound, 0, job.delayed_ms), ()
+    return Job(
+        job.ticket,
+        "leased",
+        job.epoch + 1,
+        job.failures,
+        job.interruptions,
+        job.progress_ms,
+        job.purchase,
+        job.bound,
+        0,
+        job.delayed_ms,
+    ), ()
 
 
 def routed(job: Job, event: Routed, policy: Policy) -> Result:
-    bound = Job(job.ticket, job.phase, job.epoch, job.failures, job.interruptions, job.progress_ms, job.purchase,
-                event.purchase, 0, job.delayed_ms)
+    bound = Job(
+        job.ticket,
+        job.phase,
+        job.epoch,
+        job.failures,
+        job.interruptions,
+        job.progress_ms,
+        job.purchase,
+        event.purchase,
+        0,
+        job.delayed_ms,
+    )
     if job.phase != "queued" or job.purchase == event.purchase:
         return bound, ()
     return _queued(bound, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms)
@@ -92,9 +141,7 @@ def routed(job: Job, event: Routed, policy: Policy) -> Result:
 
 def timer_in_queue(job: Job, event: TimerFired, policy: Policy) -> Result:
     """The place policy asked to be asked again."""
-    queued, commands = _queued(
-        job, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms
-    )
+    queued, commands = _queued(job, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms)
     if queued.purchase == job.purchase:
         return job, tuple(command for command in commands if type(command) is SetTimer)
     return queued, commands
@@ -110,20 +157,40 @@ def attempt_ended(job: Job, event: AttemptEnded, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()  # fenced
     if event.cause == DONE:
-        return Job(job.ticket, "done", job.epoch, job.failures, job.interruptions, event.progress_ms, job.purchase,
-                   job.bound, 0, job.delayed_ms), _ENDED_WELL
+        return Job(
+            job.ticket,
+            "done",
+            job.epoch,
+            job.failures,
+            job.interruptions,
+            event.progress_ms,
+            job.purchase,
+            job.bound,
+            0,
+            job.delayed_ms,
+        ), _ENDED_WELL
     progress = event.progress_ms if event.progress_ms > job.progress_ms else job.progress_ms
     if event.cause in INFRASTRUCTURE:
         interruptions = job.interruptions + (event.cause in (INTERRUPTED, LEASE_LOST))
         return _queued(job, policy, event.at_ms, job.epoch, job.failures, interruptions, progress)
-    return _application_failed(job, event, policy)
+    return _application_failed(job, event, policy, progress)
 
 
-def _application_failed(job: Job, event: AttemptEnded, policy: Policy) -> Result:
-    """Spend a retry. A failed application starts from nothing: its checkpoint may hold the cause."""
+def _application_failed(job: Job, event: AttemptEnded, policy: Policy, progress: int) -> Result:
+    """Spend a retry. The next attempt goes on from the last whole checkpoint, as after an interruption."""
     failures = job.failures + 1
-    failed = Job(job.ticket, "failed", job.epoch, failures, job.interruptions, 0, job.purchase, job.bound, 0,
-                 job.delayed_ms)
+    failed = Job(
+        job.ticket,
+        "failed",
+        job.epoch,
+        failures,
+        job.interruptions,
+        progress,
+        job.purchase,
+        job.bound,
+        0,
+        job.delayed_ms,
+    )
     delay_ms: int | None = None
     if failures <= job.ticket.spec.retries:
         u = draw(policy.settings.seed, job.ticket.id, job.epoch, "retry")
@@ -131,9 +198,19 @@ def _application_failed(job: Job, event: AttemptEnded, policy: Policy) -> Result
     if delay_ms is None:
         return failed, (GiveUp(event.cause), ReleaseDependants(False))
     if delay_ms == 0:
-        return _queued(failed, policy, event.at_ms, job.epoch, failures, job.interruptions, 0)
-    return Job(job.ticket, "delayed", job.epoch, failures, job.interruptions, 0, job.purchase, job.bound, 0,
-               job.delayed_ms + delay_ms), (Delay(delay_ms),)
+        return _queued(failed, policy, event.at_ms, job.epoch, failures, job.interruptions, progress)
+    return Job(
+        job.ticket,
+        "delayed",
+        job.epoch,
+        failures,
+        job.interruptions,
+        progress,
+        job.purchase,
+        job.bound,
+        0,
+        job.delayed_ms + delay_ms,
+    ), (Delay(delay_ms),)
 
 
 def lease_expired(job: Job, event: LeaseExpired, policy: Policy) -> Result:
@@ -144,16 +221,35 @@ def lease_expired(job: Job, event: LeaseExpired, policy: Policy) -> Result:
 
 def cancelled(job: Job, event: Cancelled, policy: Policy) -> Result:
     """A cancelled job takes a new epoch, so what still runs of it can no longer complete."""
-    ended = Job(job.ticket, "cancelled", job.epoch + 1, job.failures, job.interruptions, job.progress_ms, job.purchase,
-                job.bound, 0, job.delayed_ms)
+    ended = Job(
+        job.ticket,
+        "cancelled",
+        job.epoch + 1,
+        job.failures,
+        job.interruptions,
+        job.progress_ms,
+        job.purchase,
+        job.bound,
+        0,
+        job.delayed_ms,
+    )
     release = ReleaseDependants(False)
     return ended, ((Unqueue(), release) if job.phase == "queued" else (release,))
 
 
 _ENDED = {
     kind: Row(stay, (), "final")
-    for kind in (Submitted, DependencyMet, DependencyFailed, Claimed, AttemptEnded, LeaseExpired, Routed, TimerFired,
-                 Cancelled)
+    for kind in (
+        Submitted,
+        DependencyMet,
+        DependencyFailed,
+        Claimed,
+        AttemptEnded,
+        LeaseExpired,
+        Routed,
+        TimerFired,
+        Cancelled,
+    )
 }
 
 

@@ -1,6 +1,6 @@
 """The worker role: the machine that serves one slot, from the request to gone.
 
-    booting -> claiming <-> running -> (noticed) -> stopping -> gone
+    booting -> claiming <-> running -> noticed | draining | moving -> stopping -> gone
                   '--> idle --^
 
 It claims, starts, waits for the end to be reported (a callback, never a poll), reports it to the job, and claims again.
@@ -73,11 +73,13 @@ class Worker:
 Result: TypeAlias = tuple[Worker, tuple[WorkerCommand, ...]]
 _CLAIM: tuple[WorkerCommand, ...] = (Claim(),)
 _STOP_INTERRUPTED = Stop("interrupted")
+_LAST_STOP = {"noticed": _STOP_INTERRUPTED, "draining": Stop("drained"), "moving": Stop("moved")}
 
 
 def _phase(worker: Worker, phase: str) -> Worker:
-    return Worker(worker.badge, phase, worker.job, worker.epoch, worker.checkpointable, worker.history,
-                  worker.generation)
+    return Worker(
+        worker.badge, phase, worker.job, worker.epoch, worker.checkpointable, worker.history, worker.generation
+    )
 
 
 def _without_job(worker: Worker, phase: str) -> Worker:
@@ -90,8 +92,9 @@ def ready(worker: Worker, event: Ready, policy: Policy) -> Result:
 
 def job_claimed(worker: Worker, event: JobClaimed, policy: Policy) -> Result:
     every_ms = policy.protect.checkpoint_every_ms(event, policy.settings) if event.checkpointable else 0
-    running = Worker(worker.badge, "running", event.job, event.epoch, event.checkpointable, worker.history,
-                     worker.generation)
+    running = Worker(
+        worker.badge, "running", event.job, event.epoch, event.checkpointable, worker.history, worker.generation
+    )
     return running, (Start(event.job, event.epoch, every_ms, event.timeout_ms),)
 
 
@@ -123,13 +126,14 @@ def _report(worker: Worker, event: AttemptEnded) -> WorkerCommand:
     if event.cause == DONE:
         return Complete(worker.job, worker.epoch)
     if event.cause == CHECKPOINTED:
-        return Release(worker.job, worker.epoch, CHECKPOINTED, event.progress_ms)
+        cause = INTERRUPTED if worker.phase == "noticed" else CHECKPOINTED
+        return Release(worker.job, worker.epoch, cause, event.progress_ms)
     return Fail(worker.job, worker.epoch, event.cause, event.exit_code, event.progress_ms)
 
 
 def attempt_ended(worker: Worker, event: AttemptEnded, policy: Policy) -> Result:
     """Report, and take the next job; in a new execution when this one's history grows long."""
-    if event.epoch != worker.epoch:
+    if event.job != worker.job or event.epoch != worker.epoch:
         return worker, ()
     settings = policy.settings
     history = worker.history + settings.events_per_cycle
@@ -142,14 +146,14 @@ def attempt_ended(worker: Worker, event: AttemptEnded, policy: Policy) -> Result
 
 def attempt_ended_at_last(worker: Worker, event: AttemptEnded, policy: Policy) -> Result:
     """The attempt has ended and the worker must go."""
-    if event.epoch != worker.epoch:
+    if event.job != worker.job or event.epoch != worker.epoch:
         return worker, ()
-    return _without_job(worker, "stopping"), (_report(worker, event), _STOP_INTERRUPTED)
+    return _without_job(worker, "stopping"), (_report(worker, event), _LAST_STOP[worker.phase])
 
 
 def attempt_ended_late(worker: Worker, event: AttemptEnded, policy: Policy) -> Result:
     """The wrapper's report came after the worker had let the job go: the job's epoch decides."""
-    if not worker.job or event.epoch != worker.epoch:
+    if event.job != worker.job or event.epoch != worker.epoch:
         return worker, ()
     return _without_job(worker, worker.phase), (_report(worker, event),)
 
@@ -201,14 +205,19 @@ def stop_ordered(worker: Worker, event: StopOrdered, policy: Policy) -> Result:
 
 def stop_when_running(worker: Worker, event: StopOrdered, policy: Policy) -> Result:
     """Finish the attempt first."""
-    return _phase(worker, "noticed"), ()
+    return _phase(worker, "draining"), ()
 
 
 def move_when_running(worker: Worker, event: MoveOrdered, policy: Policy) -> Result:
     if not worker.checkpointable:
         release = Release(worker.job, worker.epoch, CHECKPOINTED, -1)
         return _without_job(worker, "stopping"), (release, Stop("moved"))
-    return _phase(worker, "noticed"), (Checkpoint(worker.job, worker.epoch),)
+    return _phase(worker, "moving"), (Checkpoint(worker.job, worker.epoch),)
+
+
+def notice_when_moving(worker: Worker, event: Notice, policy: Policy) -> Result:
+    """The checkpoint is being written already."""
+    return _phase(worker, "noticed"), ()
 
 
 def lost_with_job(worker: Worker, event: Lost, policy: Policy) -> Result:
@@ -258,16 +267,31 @@ TABLE: dict[str, dict[type, Row]] = {
         AttemptEnded: Row(attempt_ended, ("claiming", "running"), "fenced"),
         Notice: Row(notice_when_running, ("noticed", "stopping")),
         Rebalance: Row(rebalance_when_running, ("running", "noticed", "stopping")),
-        StopOrdered: Row(stop_when_running, ("noticed",)),
-        MoveOrdered: Row(move_when_running, ("noticed", "stopping")),
+        StopOrdered: Row(stop_when_running, ("draining",)),
+        MoveOrdered: Row(move_when_running, ("moving", "stopping")),
         Lost: Row(lost_with_job, ("gone",)),
         **_ignore("running", Ready, Woken, TimerFired, NothingToClaim, JobClaimed),
+    },
+    "draining": {
+        AttemptEnded: Row(attempt_ended_at_last, ("stopping", "draining"), "fenced"),
+        Notice: Row(notice_when_running, ("noticed", "stopping")),
+        Rebalance: Row(rebalance_when_running, ("draining", "noticed", "stopping")),
+        MoveOrdered: Row(move_when_running, ("moving", "stopping")),
+        Lost: Row(lost_with_job, ("gone",)),
+        **_ignore("draining", Ready, Woken, TimerFired, NothingToClaim, JobClaimed, StopOrdered),
+    },
+    "moving": {
+        AttemptEnded: Row(attempt_ended_at_last, ("stopping", "moving"), "fenced"),
+        Notice: Row(notice_when_moving, ("noticed",)),
+        Lost: Row(lost_with_job, ("gone",)),
+        **_ignore("moving", Ready, Rebalance, Woken, TimerFired, NothingToClaim, JobClaimed, StopOrdered, MoveOrdered),
     },
     "noticed": {
         AttemptEnded: Row(attempt_ended_at_last, ("stopping", "noticed"), "fenced"),
         Lost: Row(lost_with_job, ("gone",)),
-        **_ignore("noticed", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim,
-                  JobClaimed),
+        **_ignore(
+            "noticed", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim, JobClaimed
+        ),
     },
     "stopping": {
         JobClaimed: Row(claimed_when_leaving, ("stopping",), "unstarted"),

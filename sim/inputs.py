@@ -155,3 +155,54 @@ class MarketInputs:
     rebalance_lead_ms: int = 600_000
     launch: Dist = Dist("constant", {"value": 0.0})
     outages: tuple[Outage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInputs:
+    """The services of a world, from the services data.
+
+    `latency`: operation -> the calls that it makes one after the other, as distributions in seconds. `probability`: faults
+    by name. `limit`: quotas by name; a limit that is absent does not bite.
+    """
+
+    latency: Mapping[str, tuple[Dist, ...]] = field(default_factory=dict)
+    probability: Mapping[str, float] = field(default_factory=dict)
+    limit: Mapping[str, float] = field(default_factory=dict)
+    staging_gib_per_s: float = 0.0  # 0: staging takes no time
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNode:
+    """The head node of the `central` architecture."""
+
+    usd_per_hour: float = 0.0
+    dispatch_per_s: float = 0.0  # 0: no limit
+    fails: tuple[tuple[int, int], ...] = ()  # (at_ms, for_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """The billing rules of instances, from the price book."""
+
+    minimum_s: float = 60.0
+    first_hour_free: bool = False  # instances that EC2 interrupts within their first hour are not charged
+
+
+@dataclass(frozen=True, slots=True)
+class WorldInputs:
+    """Everything that a world is made of, but for the policy."""
+
+    seed: int
+    world: int
+    work: Work
+    pools: tuple[Pool, ...]
+    market: MarketInputs
+    services: ServiceInputs
+    billing: Billing = Billing()
+    horizon_ms: int = NEVER_MS  # arrivals stop
+    drain_ms: int = 30 * 86_400_000  # after the horizon: what is then not ended is unfinished
+    budget_usd: float = 0.0
+    licences: Mapping[str, int] = field(default_factory=dict)
+    slots_per_instance: int = 1
+    head_node: HeadNode = HeadNode()
+    legacy: Mapping[str, float] = field(default_factory=dict)  # parameters of legacy-2019

@@ -110,8 +110,14 @@ class Diversified:
             live[pool.id] += 1
         return [(pool, number) for pool, number in chosen.items() if number]
 
-    def _next(self, view: FleetView, spot: list[PoolCount], on_demand: list[PoolCount], live: dict[str, int],
-              chosen: dict[str, int]) -> PoolCount | None:
+    def _next(
+        self,
+        view: FleetView,
+        spot: list[PoolCount],
+        on_demand: list[PoolCount],
+        live: dict[str, int],
+        chosen: dict[str, int],
+    ) -> PoolCount | None:
         total = sum(live.values()) + 1
         floor = sum(live[pool.id] for pool in on_demand)
         if on_demand and floor < self.on_demand_floor * total:

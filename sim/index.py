@@ -1,0 +1,148 @@
+"""The index of waiting jobs: what the table's index on (class, sort key) is on AWS.
+
+A queue class is shape x purchase option x licences. Within a class jobs are in the order of their keys, then of their
+submission. Keys mostly come in order, so a class is a deque with a heap beside it for those that do not: taking a job
+from a million costs as much as from ten.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from scheduler.job_record import Job, JobSpec
+from scheduler.observation import ClassCount
+
+ANY, NONE = "any", "none"
+
+
+def shape_name(spec: JobSpec) -> str:
+    """The name of a shape: vCPUs x memory x GPUs."""
+    return f"{spec.vcpus:g}x{spec.memory_gib:g}GiB" + (f"x{spec.gpus}gpu" if spec.gpus else "")
+
+
+class Demand:
+    """What waits and runs of one shape under one purchase option: the fleet's view of a class."""
+
+    __slots__ = ("booting", "busy", "idle", "key", "purchase", "queued", "queued_work_ms", "shape", "spec")
+
+    def __init__(self, shape: str, purchase: str, spec: JobSpec) -> None:
+        self.shape, self.purchase, self.spec = shape, purchase, spec
+        self.key = f"{shape}|{purchase}|*"
+        self.queued = self.queued_work_ms = self.busy = self.booting = self.idle = 0
+
+    def count(self, oldest_ms: int) -> ClassCount:
+        """The counters as the fleet sees them."""
+        spec = self.spec
+        return ClassCount(
+            self.key,
+            self.shape,
+            self.purchase,
+            "*",
+            spec.vcpus,
+            spec.memory_gib,
+            spec.gpus,
+            self.queued,
+            self.queued_work_ms,
+            oldest_ms,
+            self.busy,
+            self.booting,
+            self.idle,
+        )
+
+
+class QueueClass:
+    """The waiting jobs of one class, as (key, job index)."""
+
+    __slots__ = ("demand", "heap", "licences", "run", "size")
+
+    def __init__(self, demand: Demand, licences: tuple[tuple[str, int], ...]) -> None:
+        self.demand = demand
+        self.licences = licences
+        self.run: deque[tuple[float, int]] = deque()
+        self.heap: list[tuple[float, int]] = []
+        self.size = int(demand.spec.vcpus * 1000 + demand.spec.memory_gib + demand.spec.gpus * 1_000_000)
+
+    def push(self, key: float, job: int) -> None:
+        run = self.run
+        entry = (key, job)
+        if not run or entry >= run[-1]:
+            run.append(entry)
+        else:
+            heappush(self.heap, entry)
+
+    def head(self) -> tuple[float, int] | None:
+        run, heap = self.run, self.heap
+        if not run:
+            return heap[0] if heap else None
+        return heap[0] if heap and heap[0] < run[0] else run[0]
+
+    def pop(self) -> tuple[float, int]:
+        run, heap = self.run, self.heap
+        if not run or (heap and heap[0] < run[0]):
+            return heappop(heap)
+        return run.popleft()
+
+
+class JobIndex:
+    """All queue classes. `waits(job, purchase)` tells whether an entry is still that of a waiting job: a job that was
+    routed elsewhere or cancelled leaves its old entry behind."""
+
+    def __init__(self, waits: Callable[[int, str], bool]) -> None:
+        self._waits = waits
+        self.demands: dict[tuple[str, str], Demand] = {}
+        self.classes: dict[tuple[str, str, tuple[tuple[str, int], ...]], QueueClass] = {}
+        self._shapes: dict[JobSpec, str] = {}
+        self.waiting = 0
+        self.version = 0  # grows with each new class, so that holders of lists of classes renew them
+
+    def class_of(self, spec: JobSpec, purchase: str) -> QueueClass:
+        shape = self._shapes.get(spec) or self._shapes.setdefault(spec, shape_name(spec))
+        key = (shape, purchase, spec.licences)
+        found = self.classes.get(key)
+        if found is None:
+            found = self.classes[key] = QueueClass(self.demand(spec, purchase), spec.licences)
+            self.version += 1
+        return found
+
+    def demand(self, spec: JobSpec, purchase: str) -> Demand:
+        shape = shape_name(spec)
+        found = self.demands.get((shape, purchase))
+        if found is None:
+            found = self.demands[shape, purchase] = Demand(shape, purchase, spec)
+        return found
+
+    def add(self, queue: QueueClass, key: float, number: int, work_ms: int) -> None:
+        queue.push(key, number)
+        demand = queue.demand
+        demand.queued += 1
+        demand.queued_work_ms += work_ms
+        self.waiting += 1
+
+    def remove(self, queue: QueueClass, work_ms: int) -> None:
+        """Account for a job that leaves the class; its entry is skipped when it comes up."""
+        demand = queue.demand
+        demand.queued -= 1
+        demand.queued_work_ms -= work_ms
+        self.waiting -= 1
+
+    def head(self, queue: QueueClass) -> tuple[float, int] | None:
+        """The first waiting job of the class; entries that no longer wait are dropped."""
+        purchase = queue.demand.purchase
+        while (entry := queue.head()) is not None:
+            if self._waits(entry[1], purchase):
+                return entry
+            queue.pop()
+        return None
+
+    def oldest_ms(self, demand: Demand, submit_ms: Callable[[int], int]) -> int:
+        """Submission of the first job in queue order of this demand; -1 when none waits."""
+        heads = [self.head(queue) for queue in self.classes.values() if queue.demand is demand]
+        times = [submit_ms(head[1]) for head in heads if head is not None]
+        return min(times, default=-1)
+
+
+def work_left_ms(job: Job) -> int:
+    """Estimated work that the job still needs; 0 without an estimate."""
+    return max(0, job.ticket.estimate_ms - job.progress_ms)

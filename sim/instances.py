@@ -1,0 +1,145 @@
+"""What the drivers know of instances and pools while a world runs: physical facts, beside the records of the core."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from scheduler.worker import Badge, Worker
+from sim.index import Demand, QueueClass
+from sim.inputs import UNLIMITED, Pool
+from sim.prices import PriceMeter
+from sim.weather import Fate, PoolWeather
+from spotbed.metering import PoolUse
+
+NOT_YET = -1
+
+
+class LivePool:
+    """A pool while the world runs. Counters of workers are as the table has them; `live` is what EC2 runs."""
+
+    __slots__ = (
+        "booting",
+        "busy",
+        "capacity",
+        "classes",
+        "classes_version",
+        "factor",
+        "idle",
+        "idle_workers",
+        "instances",
+        "last_launch",
+        "last_launch_ms",
+        "launched",
+        "live",
+        "meter",
+        "number",
+        "spec",
+        "usd_per_ms",
+        "use",
+        "weather",
+    )
+
+    def __init__(self, number: int, spec: Pool, weather: PoolWeather) -> None:
+        self.number, self.spec, self.weather = number, spec, weather
+        self.use = PoolUse(spec.id)
+        path = weather.price
+        self.meter = PriceMeter(path) if len(path.at_ms) > 1 else None
+        self.usd_per_ms = float(path.usd_per_hour[0]) / 3_600_000
+        self.booting = self.busy = self.idle = self.live = self.launched = 0
+        self.capacity = UNLIMITED
+        self.last_launch, self.last_launch_ms = "", 0
+        self.idle_workers: deque[LiveWorker] = deque()
+        self.instances: dict[int, LiveInstance] = {}
+        self.classes: list[list[QueueClass]] = []
+        self.classes_version = -1
+        self.factor: dict[int, float] = {}  # job class -> factor on the runtime, where it is not 1
+
+    def usd(self, from_ms: int, to_ms: int) -> float:
+        """What one instance costs here between two times."""
+        if self.meter is None:
+            return (to_ms - from_ms) * self.usd_per_ms
+        return self.meter.integral_usd(from_ms, to_ms)
+
+    def usd_per_hour(self, at_ms: int) -> float:
+        """The price at a time."""
+        return self.usd_per_ms * 3_600_000 if self.meter is None else self.meter.usd_per_hour_at(at_ms)
+
+
+class LiveInstance:
+    """An instance from the request to its end."""
+
+    __slots__ = (
+        "ended_ms",
+        "fate",
+        "fate_number",
+        "launched_ms",
+        "lost_ms",
+        "number",
+        "pool",
+        "ready_ms",
+        "reclaimed",
+        "requested_ms",
+        "slots",
+        "slots_left",
+    )
+
+    def __init__(self, number: int, pool: LivePool, fate_number: int, requested_ms: int) -> None:
+        self.number, self.pool, self.requested_ms = number, pool, requested_ms
+        self.fate_number = fate_number
+        self.fate: Fate = pool.weather.fate(fate_number)
+        self.launched_ms = self.ready_ms = self.ended_ms = self.lost_ms = NOT_YET
+        self.reclaimed = False
+        self.slots: list[LiveWorker] = []
+        self.slots_left = 0
+
+
+class LiveWorker:
+    """One slot of an instance: the core's record, and the attempt that runs."""
+
+    __slots__ = (
+        "at_ms",
+        "attempts",
+        "base_ms",
+        "cause",
+        "counted",
+        "demand",
+        "every_ms",
+        "exit_code",
+        "factor",
+        "idle_since_ms",
+        "instance",
+        "job",
+        "job_demand",
+        "job_usd",
+        "ms",
+        "overhead_ms",
+        "pool",
+        "run",
+        "safe_ms",
+        "state",
+        "timer",
+        "total_ms",
+        "usd",
+        "work_ms",
+        "write_ms",
+    )
+
+    def __init__(self, name: str, instance: LiveInstance, demand: Demand) -> None:
+        pool = instance.pool
+        self.instance, self.pool, self.demand = instance, pool, demand
+        self.state = Worker(Badge(name, pool.spec.id, pool.spec.purchase))
+        self.counted = "booting"
+        self.job = -1  # index of the job whose attempt runs here
+        self.job_demand: Demand = demand
+        self.run = 0  # number of the attempt here; what is scheduled for another run is void
+        self.timer = 0
+        self.attempts = 0
+        self.idle_since_ms = NOT_YET
+        self.ms = [0] * 6  # by cause, as in metering.INSTANCE_CAUSES without the minimum
+        self.usd: list[float] | None = None if pool.meter is None else [0.0] * 6
+        self.job_usd: list[tuple[int, float]] | None = None  # kept while EC2 may still refund it
+        self.at_ms = self.overhead_ms = self.work_ms = self.every_ms = self.write_ms = self.total_ms = 0
+        self.base_ms = self.safe_ms = self.exit_code = 0
+        self.factor = 1.0
+        self.cause: Any = None

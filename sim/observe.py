@@ -1,0 +1,90 @@
+"""Builds the fleet's `Observation` from the counters of a running world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.observation import JobSight, Observation, PoolCount
+from sim import attempts
+from sim.instances import LivePool, LiveWorker
+
+if TYPE_CHECKING:
+    from sim.decoupled import DecoupledWorld
+
+
+def observe(world: DecoupledWorld) -> Observation:
+    """What the fleet sees now. Jobs with a deadline are listed only for policies that move them."""
+    submit_ms = world.work.submit_ms
+    classes = tuple(
+        demand.count(world.index.oldest_ms(demand, lambda number: int(submit_ms[number])))
+        for demand in world.index.demands.values()
+    )
+    now = world.clock.now_ms
+    settings = world.policy.settings
+    return Observation(
+        classes=classes,
+        pools=tuple(_pool(pool, now, world.slots) for pool in world.pools),
+        jobs=_sights(world) if world.policy.move.moves else (),
+        spent_usd=world.spent_usd() if world.inputs.budget_usd else 0.0,
+        budget_usd=world.inputs.budget_usd,
+        changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
+    )
+
+
+def _pool(pool: LivePool, now_ms: int, slots: int) -> PoolCount:
+    spec, use = pool.spec, pool.use
+    return PoolCount(
+        id=spec.id,
+        instance_type=spec.instance_type,
+        az=spec.az,
+        purchase=spec.purchase,
+        vcpus=spec.vcpus // slots,
+        memory_gib=spec.memory_gib / slots,
+        gpus=spec.gpus // slots,
+        max=spec.max * slots,
+        price_usd_per_hour=pool.usd_per_hour(now_ms),
+        on_demand_usd_per_hour=spec.on_demand_usd_per_hour,
+        booting=pool.booting,
+        busy=pool.busy,
+        idle=pool.idle,
+        last_launch=pool.last_launch,
+        last_launch_ms=pool.last_launch_ms,
+        interruptions=use.interruptions,
+        worker_ms=use.instance_ms,
+        available_now=pool.weather.launch_capacity_at(now_ms) > pool.live,
+    )
+
+
+def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
+    holders = {worker.job: worker for worker in world.workers.values() if worker.job >= 0}
+    sights = []
+    for number, record in world.records.items():
+        ticket = record.ticket
+        if ticket.deadline_ms < 0 or record.phase not in ("queued", "leased"):
+            continue
+        worker = holders.get(number)
+        demand = world.index.class_of(ticket.spec, record.purchase).demand
+        progress_ms = record.progress_ms + (_progress_ms(worker, world.clock.now_ms) if worker else 0)
+        sights.append(
+            JobSight(
+                ticket.id,
+                demand.key,
+                record.phase,
+                worker.pool.spec.purchase if worker else "",
+                record.bound,
+                worker.state.badge.id if worker else "",
+                progress_ms,
+                ticket.estimate_ms,
+                ticket.submit_ms,
+                ticket.deadline_ms,
+            )
+        )
+    return tuple(sights)
+
+
+def _progress_ms(worker: LiveWorker, now_ms: int) -> int:
+    """Work done by the attempt that runs, as its wrapper reports it."""
+    worked, _ = attempts.progress_ms(
+        now_ms - worker.at_ms, worker.overhead_ms, worker.work_ms, worker.every_ms, worker.write_ms
+    )
+    return worked if worker.factor == 1.0 else round(worked / worker.factor)
