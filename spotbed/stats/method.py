@@ -53,6 +53,8 @@ def method_text(n: int = 30) -> str:
     rows = [row for row in measured_coverage() if row.n == n and not row.case.startswith("ratio")]
     if not rows:
         raise ValueError(f"no coverage was measured at n={n}")
-    name = f"{BOOTSTRAP_T}, {rows[0].resamples:,} resamples" if rows[0].method == BOOTSTRAP_T else rows[0].method
+    name = STUDENT_T
+    if rows[0].method == BOOTSTRAP_T:
+        name = f"{BOOTSTRAP_T}, {rows[0].resamples:,} resamples, no side shorter than Student's"
     shares = ", ".join(f"{row.case} {100 * row.coverage:.1f} %" for row in rows)
     return f"{name}; measured coverage at n={n}: {shares} ({rows[0].repetitions:,} repetitions, {rows[0].date})"
