@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spotbed.cli.command import command
-from spotbed.cli.tables import Format, Table
+from spotbed.cli.tables import Table
 from spotbed.cli.terminal import Terminal
 
 app = typer.Typer(help="Public data and prices: list, fetch, fit, refresh.", no_args_is_help=True)
@@ -37,28 +37,37 @@ def get(
 @command(app)
 def fit(
     terminal: Terminal,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Lifetimes (CSV) or availability (JSON), or data:NAME.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Lifetimes, availability or prices: a file, a folder, or data:NAME.")
+    ],
+    kind: Annotated[
+        str, typer.Option(help="lifetimes, spells or prices; told from the content if not given.")
+    ] = "auto",
 ) -> None:
-    """Fit lifetimes, or spells of capacity up and down, with censoring; the goodness of fit is reported."""
-    from spotbed import fit as fitting
+    """Fit lifetimes or spells of capacity, with censoring, say how good the fit is, and print the scenario's lines."""
+    from spotbed.fit import fit_path
+    from spotbed.scenario.paths import locate
 
-    result = fitting.fit_path(path)
-    if terminal.format is Format.table:
-        terminal.text(result.text)
-    else:
-        document = result.to_dict()
-        terminal.result(Table.of_records(document["fits"]), document)
+    report = fit_path(Path(path) if Path(path).is_dir() else locate(path, Path()), kind)
+    table = Table.of_records(report.rows(), notes=[report.to_yaml().rstrip()])
+    terminal.result(table, report.to_dict())
 
 
 @command(app)
 def prices(
     terminal: Terminal,
-    region: Annotated[list[str] | None, typer.Option(help="A region to refresh or add; may be repeated.")] = None,
-    windows: Annotated[bool, typer.Option("--windows", help="Windows prices too.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The price file to write; the user's own if not given.")] = None,
+    region: Annotated[str, typer.Option(help="The region to refresh, or to add.")] = "us-east-1",
+    os: Annotated[str, typer.Option(help="The operating system: linux or windows.")] = "linux",
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; into the cache, where it is used, if not given.")
+    ] = None,
 ) -> None:
-    """Refresh on-demand prices from AWS (needs credentials), or add regions and Windows."""
-    from spotbed import prices_aws
+    """Refresh on-demand and Spot prices of a region from AWS; this needs credentials."""
+    from spotbed.prices_aws import clients, refresh_prices
 
-    written = prices_aws.refresh_prices(regions=region or ["us-east-1"], windows=windows, out=out)
-    terminal.result(Table(["written"], [[str(written)]]), {"written": str(written)})
+    written = refresh_prices(region, os, *clients(region), out)
+    table = Table(
+        ["written", "on_demand", "spot", "skipped"],
+        [[str(written.path), written.on_demand, written.spot, written.skipped]],
+    )
+    terminal.result(table)

@@ -6,7 +6,7 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.failures import FAILURE, OK
-from spotbed.cli.tables import Table
+from spotbed.cli.tables import Table, to_records
 from spotbed.cli.terminal import Terminal
 
 app = typer.Typer()
@@ -20,5 +20,5 @@ def doctor(terminal: Terminal) -> int:
     findings = examine()
     passed = not any(finding.level == "error" for finding in findings)
     table = Table(["level", "what", "found", "hint"], [[f.level, f.what, f.found, f.hint] for f in findings])
-    terminal.result(table, {"passed": passed, "findings": table.records()})
+    terminal.result(table, {"passed": passed, "findings": to_records(table)})
     return OK if passed else FAILURE

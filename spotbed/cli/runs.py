@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,14 +33,14 @@ def validate(
     """Tell all errors of scenarios at once, with file, line and column. Nothing is run."""
     from spotbed.scenario.load import validate as problems_of
 
-    found = {str(file): problems_of(file) for file in files}
+    verdicts = [Verdict(str(file), problems_of(file)) for file in files]
     if terminal.format is Format.table:
-        terminal.text("\n".join(told(problems) if problems else f"{file}: valid" for file, problems in found.items()))
+        terminal.text("\n".join(verdict.told() for verdict in verdicts))
     else:
-        columns = ["file", "valid", "problems"]
-        table = Table(columns, [[file, not problems, len(problems)] for file, problems in found.items()])
-        terminal.result(table, {"files": [_verdict(file, problems) for file, problems in found.items()]})
-    return INVALID_INPUT if any(found.values()) else OK
+        rows = [[verdict.file, verdict.valid, len(verdict.problems)] for verdict in verdicts]
+        document = {"files": [verdict.to_dict() for verdict in verdicts]}
+        terminal.result(Table(["file", "valid", "problems"], rows), document)
+    return OK if all(verdict.valid for verdict in verdicts) else INVALID_INPUT
 
 
 @command(app)
@@ -69,7 +70,8 @@ def run(
             journal=not no_journal,
             progress=bar,
         )
-    terminal.result(results.results_table(done.results), done.results)
+    found = done.results
+    terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
     terminal.note(f"Written: {done.path}")
 
 
@@ -110,17 +112,37 @@ def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
     """Print a comparison and where it was written; the exit code says whether all gates passed."""
     from spotbed import results
 
-    terminal.result(results.results_table(comparison.results), comparison.results)
-    failed = [gate for gate in comparison.results["gates"] if not gate["passed"]]
-    for gate in failed:
-        terminal.alert(
-            f"gate failed: {gate['rule']} for {gate['policy']}: {gate['value']:.4g}, limit {gate['limit']:.4g}"
-        )
+    found = comparison.results
+    terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
     terminal.note(f"Written: {comparison.path}")
+    failed = [gate for gate in found["gates"] if not gate["passed"]]
+    for gate in failed:
+        terminal.alert(f"gate failed: {gate['rule']} for {gate['policy']}")
     return GATE_FAILED if failed else OK
 
 
-def _verdict(file: str, problems: list[Problem]) -> dict[str, object]:
-    from dataclasses import asdict
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What validation found in one file: errors, and warnings that stop nothing."""
 
-    return {"file": file, "valid": not problems, "problems": [asdict(problem) for problem in problems]}
+    file: str
+    problems: list[Problem]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are no errors."""
+        from spotbed.scenario.problems import is_error
+
+        return not any(is_error(problem) for problem in self.problems)
+
+    def told(self) -> str:
+        """For people."""
+        words = [told(self.problems)] if self.problems else []
+        return "\n".join([*words, f"{self.file}: valid"] if self.valid else words)
+
+    def to_dict(self) -> dict[str, object]:
+        """For programs."""
+        from spotbed.scenario.problems import is_error
+
+        problems = [{"error": is_error(problem), **asdict(problem)} for problem in self.problems]
+        return {"file": self.file, "valid": self.valid, "problems": problems}

@@ -9,9 +9,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 _WIDE = 100_000  # columns of a console that never wraps
+
+
+class Tabular(Protocol):
+    """What can be printed: a `Table`, or another module's own with the same three parts."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names."""
+
+    @property
+    def rows(self) -> Sequence[Sequence[Any]]:
+        """Plain values: text, numbers, booleans, None."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines below a table that is meant for people."""
 
 
 class Format(StrEnum):
@@ -29,17 +45,18 @@ class Table:
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
-    notes: Sequence[str] = field(default=())  # printed below a table meant for people
+    notes: Sequence[str] = field(default=())
 
     @classmethod
-    def of_records(cls, records: Sequence[Mapping[str, Any]]) -> Table:
+    def of_records(cls, records: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> Table:
         """The columns are those of the first record."""
         columns = list(records[0]) if records else []
-        return cls(columns, [[record.get(column) for column in columns] for record in records])
+        return cls(columns, [[record.get(column) for column in columns] for record in records], notes)
 
-    def records(self) -> list[dict[str, Any]]:
-        """The rows as mappings from column to value, as JSON carries them."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+def to_records(table: Tabular) -> list[dict[str, Any]]:
+    """The rows as mappings from column to value, as JSON carries them."""
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
 def to_json(document: Any) -> str:
@@ -47,7 +64,7 @@ def to_json(document: Any) -> str:
     return json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str)
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: Tabular) -> str:
     """RFC 4180 with a header, lines end in LF."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -56,7 +73,7 @@ def to_csv(table: Table) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: Tabular) -> str:
     """A pipe table; numbers are aligned to the right."""
     right = _numeric(table)
     lines = [
@@ -67,7 +84,7 @@ def to_markdown(table: Table) -> str:
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + _below(table))
 
 
-def to_text(table: Table, *, width: int | None, color: bool) -> str:
+def to_text(table: Tabular, *, width: int | None, color: bool) -> str:
     """For people: aligned columns, folded to `width`, or never folded if `width` is None."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -114,7 +131,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _numeric(table: Table) -> list[bool]:
+def _numeric(table: Tabular) -> list[bool]:
     columns = list(zip(*table.rows, strict=True)) if table.rows else [() for _ in table.columns]
     return [bool(values) and all(_is_number(value) for value in values) for values in columns]
 
@@ -123,7 +140,7 @@ def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _below(table: Table) -> list[str]:
+def _below(table: Tabular) -> list[str]:
     return ["", *table.notes] if table.notes else []
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spotbed.cli.tables import Format, Table, to_csv, to_json, to_markdown, to_text
+from spotbed.cli.tables import Format, Tabular, to_csv, to_json, to_markdown, to_records, to_text
 
 SCHEMA_VERSION = 1  # of every JSON document that the command line itself makes
 
@@ -22,12 +22,17 @@ class Terminal:
     quiet: bool = False
     debug: bool = False
 
-    def result(self, table: Table, document: Mapping[str, Any] | None = None) -> None:
-        """Print the result in the format that was asked for; `document` is what JSON says, if more than the rows."""
+    def result(
+        self, table: Tabular, document: Mapping[str, Any] | None = None, *, data: Callable[[], Tabular] | None = None
+    ) -> None:
+        """Print the result in the format that was asked for.
+
+        `document` is what JSON says, if more than the rows; `data` makes what CSV says, if `table` is made for people.
+        """
         if self.format is Format.json:
-            self.document(document if document is not None else {"rows": table.records()})
+            self.document(document if document is not None else {"rows": to_records(table)})
         elif self.format is Format.csv:
-            self.text(to_csv(table))
+            self.text(to_csv(data() if data is not None else table))
         elif self.format is Format.markdown:
             self.text(to_markdown(table))
         else:
