@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spotbed.cli.command import command
+from spotbed.cli.progress import progress
 from spotbed.cli.tables import Table
 from spotbed.cli.terminal import Terminal
 
@@ -30,7 +31,8 @@ def get(
     """Fetch data sets from their public homes into the cache, with their checksums verified."""
     from spotbed import datasets
 
-    paths = {name: str(datasets.fetch(name)) for name in names}
+    with progress(terminal, "data get") as bar:
+        paths = {name: str(datasets.get(name, bar)) for name in names}
     terminal.result(Table(["name", "path"], list(paths.items())), {"paths": paths})
 
 
