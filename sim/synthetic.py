@@ -148,7 +148,7 @@ def class_dependencies(
         jobs = np.flatnonzero(klass == number)
         for name in each.after:
             if name in numbers:
-                _wait_for_class(after, jobs, np.flatnonzero(klass == numbers[name]), submit_ms)
+                wait_for_class(after, jobs, np.flatnonzero(klass == numbers[name]), submit_ms)
             else:
                 _wait_for_one(after, jobs, _index_of(name, numbers, klass))
                 ids_named = True
@@ -157,7 +157,8 @@ def class_dependencies(
     return after
 
 
-def _wait_for_class(after: dict[int, tuple[int, ...]], jobs: Indices, awaited: Indices, submit_ms: Int64) -> None:
+def wait_for_class(after: dict[int, tuple[int, ...]], jobs: Indices, awaited: Indices, submit_ms: Int64) -> None:
+    """Add to `after` what each of `jobs` waits for among `awaited` (both sorted), as `class_dependencies` says."""
     moments, of_job = np.unique(submit_ms[jobs], return_inverse=True)
     ends = np.searchsorted(submit_ms[awaited], moments, side="right")
     starts = np.concatenate([[0], ends])[: len(ends)]

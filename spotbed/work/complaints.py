@@ -1,0 +1,43 @@
+"""What is wrong with the lines of a file of jobs: all counted, the first five named, left out only when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spotbed.errors import InputError, Problem
+
+_SHOWN = 5
+_LONGEST_VALUE = 60
+
+
+class Complaints:
+    """Collects the malformed jobs of one file; `what` names the lines in the summary, as in "lines are no SWF jobs"."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self.what = what
+        self._problems: list[Problem] = []
+        self._lines: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(
+        self, line: int, message: str, *, column: str | None = None, value: object = None, hint: str | None = None
+    ) -> None:
+        """One thing wrong at `line` (1-based; for JSON, the number of the job)."""
+        self._lines.add(line)
+        if len(self._problems) < _SHOWN:
+            if isinstance(value, str):
+                value = value[:_LONGEST_VALUE]
+            self._problems.append(Problem(message, file=str(self.path), line=line, path=column, value=value, hint=hint))
+
+    def settle(self, of: int, *, lenient: bool) -> list[str]:
+        """Raise InputError if something is wrong with the `of` lines; when lenient, a note instead."""
+        if not self._lines:
+            return []
+        summary = f"{len(self._lines)} of {of} {self.what}"
+        if lenient:
+            return [f"{summary}: left out"]
+        total = Problem(f"{summary}.", file=str(self.path), hint="Go on without them with --lenient.")
+        raise InputError([*self._problems, total])
