@@ -1,0 +1,10 @@
+"""Policies by name, by `path.py:Class` and by entry point: which there are, and what a scenario's entry composes."""
+
+from __future__ import annotations
+
+from spotbed.policies.catalogue import PolicyInfo, known
+from spotbed.policies.check import CheckReport, check
+from spotbed.policies.compose import Composed, compose
+from spotbed.policies.scaffold import scaffold
+
+__all__ = ["CheckReport", "Composed", "PolicyInfo", "check", "compose", "known", "scaffold"]

@@ -1,0 +1,82 @@
+"""A short play in which every plug-in point is asked, for `policy check`: no simulator, only the core's steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scheduler import fleet, job, worker
+from scheduler.events import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    AttemptEnded,
+    Claimed,
+    JobClaimed,
+    Notice,
+    Ready,
+    Rebalance,
+    Submitted,
+    Tick,
+    TimerFired,
+)
+from scheduler.fleet import Fleet
+from scheduler.job_record import Job, JobSpec, Ticket
+from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
+from scheduler.policy import Policy
+from scheduler.worker import Badge, Worker
+
+_HOUR_MS = 3_600_000
+_KEY = "4x8GiB|spot|*"
+
+
+def rehearse(policy: Policy) -> list[Any]:
+    """All commands that the policy's machines give in the play."""
+    return [*_job_play(policy), *_worker_play(policy), *_fleet_play(policy)]
+
+
+def _job_play(policy: Policy) -> list[Any]:
+    spec = JobSpec("rehearsal", 4, 8, retries=2, checkpointable=True)
+    record = Job(Ticket("job-1", spec, 0, _HOUR_MS, 6 * _HOUR_MS))
+    commands: list[Any] = []
+    script: list[Any] = [
+        Submitted(0),
+        Claimed(60_000, "w1"),
+        AttemptEnded(120_000, "job-1", 1, INTERRUPTED, 0, 30_000),
+        TimerFired(5 * _HOUR_MS, "reconsider"),
+        Claimed(180_000, "w2"),
+        AttemptEnded(240_000, "job-1", 2, FAILED, 1, 0),
+        TimerFired(9 * _HOUR_MS, "delay"),
+        Claimed(9 * _HOUR_MS, "w3"),
+        AttemptEnded(10 * _HOUR_MS, "job-1", 3, DONE, 0, _HOUR_MS),
+    ]
+    for event in script:
+        record, given = job.step(record, event, policy)
+        commands += given
+    return commands
+
+
+def _worker_play(policy: Policy) -> list[Any]:
+    commands: list[Any] = []
+    for last in (Notice(200_000, 120_000), Rebalance(200_000)):
+        state = Worker(Badge("w1", "p1", "spot"))
+        for event in (Ready(60_000), JobClaimed(60_000, "job-1", 1, 0, _HOUR_MS, -1, True, 0), last):
+            state, given = worker.step(state, event, policy)
+            commands += given
+    return commands
+
+
+def _pool(name: str, purchase: str, price: float) -> PoolCount:
+    return PoolCount(
+        name, "c6i.xlarge", "us-east-1a", purchase, 4, 8.0, 0, 10, price, 0.17, 0, 1, 0, "ok", 0, 1, _HOUR_MS, True
+    )
+
+
+def _fleet_play(policy: Policy) -> list[Any]:
+    need = ClassCount(_KEY, "4x8GiB", "spot", "*", 4, 8.0, 0, 5, 5 * _HOUR_MS, 0, 1, 0, 0)
+    pools = (_pool("spot-a", "spot", 0.06), _pool("spot-b", "spot", 0.07), _pool("od", "on-demand", 0.17))
+    sight = JobSight("job-1", _KEY, "queued", "", "", "", 0, _HOUR_MS, 0, 6 * _HOUR_MS)
+    commands: list[Any] = []
+    for hour in range(6):
+        seen = Observation((need,), pools, (sight,), 0.0, 0.0, 60_000)
+        commands += fleet.step(Fleet(), Tick(hour * _HOUR_MS, seen), policy)[1]
+    return commands
