@@ -193,7 +193,7 @@ TABLE = Table(["name", "cost_usd", "won", "n"], [["a|b", 1234.5, True, 12345], [
 
 
 def test_the_four_formats() -> None:
-    assert to_csv(TABLE) == 'name,cost_usd,won,n\na|b,1234.5,True,12345\n"é, x",0.03412,False,'
+    assert to_csv(TABLE) == 'name,cost_usd,won,n\na|b,1234.5,true,12345\n"é, x",0.03412,false,'
     assert to_markdown(TABLE).splitlines() == [
         "| name | cost_usd | won | n |",
         "| --- | ---: | --- | ---: |",
