@@ -80,21 +80,29 @@ def refresh_prices(
 def clients(region: str) -> tuple[Any, Any]:
     """The Price List and EC2 clients for `refresh_prices`, from the user's AWS configuration.
 
-    Raises OutsideError (exit code 4) if that configuration is unusable; missing credentials show at the first call.
+    Raises InputError for an unknown region, and OutsideError (exit code 4) if that configuration is unusable; missing
+    credentials show at the first call.
     """
+    _known_region(region)
     import boto3
     from botocore.config import Config
 
     patient = Config(retries={"mode": "adaptive", "max_attempts": 8})
     try:
-        pricing = boto3.client("pricing", region_name=_PRICING_REGION, config=patient)
-        return pricing, boto3.client("ec2", region_name=region, config=patient)
+        session = boto3.Session()
+        pricing = session.client("pricing", region_name=_PRICING_REGION, config=patient)
+        return pricing, session.client("ec2", region_name=region, config=patient)
     except _aws_errors() as error:
         raise OutsideError(f"AWS is not usable: {error}", "everything as it was", _LOG_IN, exit_code=4) from error
 
 
+def _known_region(region: str) -> None:
+    """Ask the shipped tables, not `Catalogue.load`: a broken cached file is about to be replaced."""
+    Catalogue().availability_zones(region)
+
+
 def _check(region: str, os: str) -> None:
-    Catalogue().availability_zones(region)  # the shipped tables: a broken cached file is about to be replaced
+    _known_region(region)
     if os not in OPERATING_SYSTEMS:
         hint = f"It is one of {', '.join(OPERATING_SYSTEMS)}."
         raise InputError(Problem(f"unknown os {os!r}.", path="--os", value=os, hint=hint))
