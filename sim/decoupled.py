@@ -124,7 +124,6 @@ class DecoupledWorld(World):
         self.order_latency = self.latencies.table("order")
         self.operations = dict.fromkeys(OPERATIONS, 0)
         self.renewal_ms = policy.settings.lease_ms // 3
-        self.samples: list[tuple[int, int, int, int, int]] = []
         self.holders: dict[int, LiveWorker] = {}
         self._perform_worker: dict[type, Callable[[LiveWorker, Any], None]] = {
             Claim: self._claim,
@@ -197,7 +196,15 @@ class DecoupledWorld(World):
                 self._end(instance, "end-of-run")
         tally = self.tally
         tally.end_ms = now
-        tally.operations = {name: count for name, count in self.operations.items() if count}
+        tally.operations = self._metered()
+        tally.faults = self.faults.seen
+
+    def _metered(self) -> dict[str, int]:
+        """The operations by the names of the services data. Each event for a worker is one Deliver, Step and Park."""
+        counts = dict(self.operations)
+        delivered = counts.pop("report") + counts.pop("event") + counts.pop("wake")
+        counts.update(deliver=delivered, step=delivered + counts["worker_start"], park=delivered + counts["worker_start"])
+        return {name: count for name, count in counts.items() if count}
 
     def _arrivals(self, now_ms: int) -> int:
         for index, job in self.submissions.take(now_ms):
@@ -226,7 +233,7 @@ class DecoupledWorld(World):
         now = self.clock.now_ms
         if self.silent:
             self._reap(now)
-        self.samples.append((now, self.index.waiting, *self._phases()))
+        self.tally.samples.append((now, self.index.waiting, *self._phases()))
         if self.index.waiting or self.policy.move.moves or self.inputs.budget_usd:
             self._fleet(Tick(now, observe(self)))
 

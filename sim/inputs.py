@@ -44,6 +44,12 @@ class JobClass:
     runtime_on: Mapping[str, float] = field(default_factory=dict)  # instance type or family -> factor on the runtime
 
 
+def runtime_factor(job_class: JobClass, instance_type: str) -> float:
+    """Factor on the runtime of a class on an instance type: by the type if it is named, else by its family, else 1."""
+    factors = job_class.runtime_on
+    return factors.get(instance_type, factors.get(instance_type.partition(".")[0], 1.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The jobs of one world, in order of submission; every column has length n.
@@ -186,6 +192,7 @@ class Billing:
 
     minimum_s: float = 60.0
     first_hour_free: bool = False  # instances that EC2 interrupts within their first hour are not charged
+    by_hour: bool = False  # keep the on-demand cost of each hour, for commitments
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +212,5 @@ class WorldInputs:
     licences: Mapping[str, int] = field(default_factory=dict)
     slots_per_instance: int = 1
     head_node: HeadNode = HeadNode()
-    legacy: Mapping[str, float] = field(default_factory=dict)  # parameters of legacy-2019
+    legacy: Mapping[str, float] = field(default_factory=dict)  # settings of the services data, read by legacy-2019
+    cluster_slots: int = 0  # processors of a fixed cluster; 0: there are pools

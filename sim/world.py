@@ -12,7 +12,7 @@ from typing import Any
 from scheduler.policy import Policy
 from sim.clock import MARKET, Clock
 from sim.index import Demand
-from sim.inputs import UNLIMITED, WorldInputs
+from sim.inputs import UNLIMITED, WorldInputs, runtime_factor
 from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
 from sim.services import Faults, Latencies, bucket, row
 from sim.streams import Streams
@@ -42,7 +42,10 @@ class World:
         self.instances_requested = 0
         self.live_instances = 0
         self.slots = inputs.slots_per_instance
+        self.launch_latency = self.latencies.table("launch")
         for pool in self.pools:
+            factors = (runtime_factor(klass, pool.spec.instance_type) for klass in self.work.classes)
+            pool.factor = {number: factor for number, factor in enumerate(factors) if factor != 1.0}
             pool.capacity = pool.weather.capacity_at(0)
             self.clock.process(self._watch(pool))
 
@@ -103,7 +106,8 @@ class World:
         self.live_instances += 1
         pool.booting += self.slots
         demand.booting += self.slots
-        self.clock.at(now + instance.fate.launch_ms, MARKET, self._runs, instance)
+        delay_ms = self.launch_latency[row(instance.number, 0)] + instance.fate.launch_ms
+        self.clock.at(now + delay_ms, MARKET, self._runs, instance)
         return instance
 
     def _runs(self, instance: LiveInstance) -> None:
@@ -235,8 +239,19 @@ class World:
             use.usd[MINIMUM] += pool.usd(end, end + extra_ms)
             usd = pool.usd(start, start + billed_ms)
             use.instance_usd += usd
+            if pool.spec.purchase == "on-demand" and self.inputs.billing.by_hour:
+                self._charge_hours(pool, start, start + billed_ms)
         if self.journal is not None:
             self.journal.instance(instance_fact(instance, reason, usd))
+
+    def _charge_hours(self, pool: LivePool, start_ms: int, end_ms: int) -> None:
+        """Spread an instance's cost over the hours of the world: commitments hold hour by hour."""
+        hours = self.tally.on_demand_usd_by_hour
+        while start_ms < end_ms:
+            hour = start_ms // _HOUR_MS
+            until_ms = min(end_ms, (hour + 1) * _HOUR_MS)
+            hours[hour] = hours.get(hour, 0.0) + pool.usd(start_ms, until_ms)
+            start_ms = until_ms
 
     def _flush(self, worker: LiveWorker, free: bool) -> None:
         use, rate = worker.pool.use, worker.pool.usd_per_ms

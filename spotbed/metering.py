@@ -77,6 +77,9 @@ class Tally:
     on_demand_work_ms: int = 0
     end_ms: int = 0  # when the last instance and the last job had ended
     head_node_ms: int = 0
+    on_demand_usd_by_hour: dict[int, float] = field(default_factory=dict)  # for commitments; hour of the world -> USD
+    samples: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # at_ms, waiting, booting, busy, idle
+    faults: dict[str, int] = field(default_factory=dict)  # injected faults that occurred, by name
     notes: list[str] = field(default_factory=list)
 
     def count(self, operation: str, times: int = 1) -> None:

@@ -1,0 +1,367 @@
+"""From a scenario to what the simulator takes: pools, market, services, settings; and the work of each world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from scheduler.policy import Policy
+from scheduler.settings import Settings
+from sim.inputs import (
+    NEVER_MS,
+    Billing,
+    Dist,
+    HeadNode,
+    Interruptions,
+    MarketInputs,
+    Outage,
+    Pool,
+    PricePath,
+    ServiceInputs,
+    WorldInputs,
+)
+from sim.streams import Streams
+from spotbed.catalogue import Catalogue
+from spotbed.errors import InputError, Problem
+from spotbed.ledger import Costs, PoolFacts
+from spotbed.policies.compose import Composed, compose
+from spotbed.pricebook import PriceBook
+from spotbed.scenario.models import Scenario
+from spotbed.scenario.models_world import (
+    ConstantPrices,
+    ExponentialInterruptions,
+    LifetimeInterruptions,
+    NoInterruptions,
+    PriceInterruptions,
+    TraceInterruptions,
+    TracePrices,
+    WeibullInterruptions,
+)
+from spotbed.scenario.models_world import Pool as PoolModel
+from spotbed.scenario.services import service_values
+from spotbed.services_preset import ServicesPreset
+from spotbed.traces.availability import load_capacity
+from spotbed.traces.lifetimes import load_lifetimes
+from spotbed.traces.prices import Series, load_price_paths
+from spotbed.work.build import build_work
+from spotbed.work.durations import dist_of
+
+_MS = 1000
+# operation of the drivers -> the paths of the services data that follow one another in it
+_PATHS = {
+    "decoupled": {
+        "event": ("event", "step"),
+        "report": ("event", "step"),
+        "wake": ("submit", "step"),
+        "start": ("claim", "start"),
+        "order": ("start",),
+        "launch": ("launch",),
+    },
+    "central": {"launch": ("launch",)},
+    "legacy-2019": {"launch": ("launch",)},
+}
+_IN_LAUNCH = "ec2.pending"  # drawn as the market's launch latency, not as a call's
+_FAULTS = ("drop", "duplicate", "delay", "reorder", "empty_receive", "error", "agent_never_registers", "twice",
+           "false_expiry", "probability")
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A scenario made ready: what all worlds and policies share."""
+
+    scenario: Scenario
+    catalogue: Catalogue
+    book: PriceBook
+
+    @cached_property
+    def preset(self) -> ServicesPreset:
+        """The services, with the scenario's own values."""
+        services = self.scenario.services
+        return ServicesPreset.load(services.preset).with_overrides(service_values(services))
+
+    @cached_property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools, with their prices."""
+        return _pools(self)
+
+    @cached_property
+    def market(self) -> MarketInputs:
+        return _market(self.scenario, self.preset, self.pools)
+
+    @cached_property
+    def billing(self) -> Billing:
+        rule = self.book.rules
+        free = self.scenario.costs.first_hour_free
+        return Billing(rule.minimum_s, rule.first_hour_free if free is None else free,
+                       by_hour=bool(self.scenario.costs.commitments))
+
+    @cached_property
+    def composed(self) -> dict[str, Composed]:
+        """The policies by label. Raises InputError with all that is wrong with them."""
+        problems: list[Problem] = []
+        found = {}
+        for number, entry in enumerate(self.scenario.policies):
+            try:
+                found[entry.label] = compose(entry, self.scenario.base_dir, f"policies.{number}")
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        return found
+
+    def preset_of(self, composed: Composed) -> ServicesPreset:
+        """The services as this policy has them: `legacy-2019` takes its parameters from there."""
+        if not composed.services:
+            return self.preset
+        model = self.scenario.services.model_copy(update={"preset": self.preset.name})
+        extra = type(model).model_validate({"preset": self.preset.name, **composed.services})
+        return self.preset.with_overrides(service_values(extra))
+
+    def settings(self, preset: ServicesPreset) -> Settings:
+        """What the core reads beside a policy's parameters."""
+        checkpoint = self.scenario.checkpoint
+        return Settings(
+            seed=self.scenario.seed,
+            lease_ms=_ms(preset, "lease"),
+            tick_ms=_ms(preset, "tick"),
+            keep_alive_ms=_ms(preset, "keep_alive"),
+            boot_timeout_ms=_ms(preset, "boot_timeout"),
+            roll_over_at=int(preset.value("stepfunctions.roll_over_at")),
+            events_per_cycle=_events_per_cycle(preset),
+            checkpoint_write_ms=round(checkpoint.write * _MS),
+            checkpoint_restore_ms=round(checkpoint.restore * _MS),
+            startup_ms=round(checkpoint.startup * _MS),
+        )
+
+    def policy(self, composed: Composed) -> Policy:
+        """The core's policy, with this scenario's settings."""
+        return composed.policy(self.settings(self.preset_of(composed)))
+
+    def world(self, number: int, composed: Composed, seed: int | None = None) -> tuple[WorldInputs, list[str]]:
+        """World `number` as the policy's driver takes it, and notes on its work."""
+        scenario = self.scenario
+        seed = scenario.seed if seed is None else seed
+        horizon_ms = None if scenario.horizon is None else round(scenario.horizon * _MS)
+        work, notes = build_work(scenario.workload, streams=Streams(seed, number), horizon_ms=horizon_ms)
+        preset = self.preset_of(composed)
+        capacity = scenario.capacity
+        return WorldInputs(
+            seed=seed,
+            world=number,
+            work=work,
+            pools=self.pools,
+            market=self.market,
+            services=service_inputs(preset, composed.architecture),
+            billing=self.billing,
+            horizon_ms=NEVER_MS if horizon_ms is None else horizon_ms,
+            budget_usd=capacity.budget or 0.0,
+            licences=dict(capacity.licences),
+            slots_per_instance=capacity.slots_per_instance,
+            head_node=self._head_node(composed.label),
+            legacy={key: setting.value for key, setting in preset.settings.items()},
+            cluster_slots=capacity.cluster.slots if capacity.cluster else 0,
+        ), notes
+
+    def _head_node(self, label: str) -> HeadNode:
+        central = self.scenario.policy(label).central
+        if central is None:
+            return HeadNode()
+        fails = tuple((round(each.at * _MS), round(each.for_ * _MS)) for each in central.fails)
+        return HeadNode(central.price, central.dispatch_rate or 0.0, fails)
+
+    def costs(self, composed: Composed) -> Costs:
+        """The scenario's lines of the bill."""
+        costs, preset = self.scenario.costs, self.preset_of(composed)
+        legacy = composed.architecture == "legacy-2019" and "legacy.ebs_gib" in preset.settings
+        ebs = preset.value("legacy.ebs_gib" if legacy else "ebs.gib")
+        head = self._head_node(composed.label).usd_per_hour
+        if composed.architecture == "central" and not head:
+            head = self.book.usd("ec2.head-node") * 3600
+        return Costs(
+            ebs_gib=(ebs if preset.charged else 0.0) if costs.ebs_gib is None else costs.ebs_gib,
+            fixed=tuple((each.item, each.usd_per_hour) for each in costs.fixed),
+            commitments=tuple((each.usd_per_hour, each.discount) for each in costs.commitments),
+            head_node_usd_per_hour=head,
+        )
+
+    def pool_facts(self) -> list[PoolFacts]:
+        return [PoolFacts(pool.purchase, pool.on_demand_usd_per_hour) for pool in self.pools]
+
+    def input_files(self) -> dict[str, Path]:
+        """Every file that the result depends on, by the name that the scenario has for it."""
+        files = {str(path): path.locate() for path in self.scenario.input_paths()}
+        if self.scenario.source_path is not None:
+            files["scenario"] = self.scenario.source_path
+        return files
+
+
+def blueprint(scenario: Scenario) -> Blueprint:
+    """Make a scenario ready. Raises InputError for what only shows when its files and policies are read."""
+    made = Blueprint(scenario, Catalogue.load(), PriceBook.load(scenario.capacity.region))
+    if not scenario.capacity.cluster:
+        _ = made.market
+    _ = made.composed
+    return made
+
+
+def _ms(preset: ServicesPreset, key: str) -> int:
+    return round(preset.value(key) * _MS)
+
+
+def _events_per_cycle(preset: ServicesPreset) -> int:
+    """History events between two claims: of the services data, of one Step and one Park."""
+    table = ServicesPreset.load().operations["decoupled"]
+    events = sum(table[name].get("stepfunctions.history-event", 0) for name in ("step", "park"))
+    return max(1, round(events))
+
+
+def service_inputs(preset: ServicesPreset, architecture: str) -> ServiceInputs:
+    """Latencies, faults and limits for the drivers of an architecture."""
+    table = preset.paths.get("legacy" if architecture == "legacy-2019" else architecture, {})
+    latency = {
+        operation: tuple(
+            Dist("lognormal", {"median": found.median_s, "p95": found.p95_s})
+            for path in paths
+            for name in table.get(path, ())
+            if name != _IN_LAUNCH and (found := preset.latency(name)).median_s > 0
+        )
+        for operation, paths in _PATHS[architecture].items()
+    }
+    faults = {key: each.value for key, each in preset.settings.items() if each.role == "fault"}
+    limits = {key: each.value for key, each in preset.settings.items() if each.role == "limit"} if preset.charged else {}
+    bandwidth = preset.settings.get("s3.bandwidth")
+    rate = bandwidth.value if bandwidth is not None and preset.charged else 0.0
+    return ServiceInputs(latency, faults, limits, rate)
+
+
+# pools and their prices ---------------------------------------------------------------------------------------------
+def _pools(made: Blueprint) -> tuple[Pool, ...]:
+    scenario = made.scenario
+    traced = _traced_prices(scenario)
+    return tuple(
+        _pool(model, traced.get(model.id) or _flat(_price(made, model)), made) for model in scenario.capacity.pools
+    )
+
+
+def _pool(model: PoolModel, price: PricePath, made: Blueprint) -> Pool:
+    kind = made.catalogue.find(model.instance_type)
+    boot_key = "ec2.boot_windows" if model.os == "windows" else "ec2.boot"
+    boot = _latency_dist(made.preset, boot_key) if model.boot is None else dist_of(model.boot)
+    list_price = _list_price(made, model, float(price.usd_per_hour.max()))
+    return Pool(model.id, model.instance_type, model.az, model.purchase, model.max, kind.vcpus, kind.memory_gib,
+                kind.gpus, price, list_price, boot, model.os)
+
+
+def _latency_dist(preset: ServicesPreset, key: str) -> Dist:
+    found = preset.latency(key)
+    if found.median_s == 0:
+        return Dist("constant", {"value": 0.0})
+    return Dist("lognormal", {"median": found.median_s, "p95": found.p95_s})
+
+
+def _region(az: str) -> str:
+    return az.rstrip("abcdefghijklmnopqrstuvwxyz") if not az[-1].isdigit() else az
+
+
+def _list_price(made: Blueprint, model: PoolModel, otherwise: float) -> float:
+    """The on-demand list price of the pool's type; where the catalogue has none, the pool's own price."""
+    try:
+        return made.catalogue.on_demand_usd_per_hour(model.instance_type, _region(model.az), model.os)
+    except InputError:
+        return otherwise
+
+
+def _price(made: Blueprint, model: PoolModel) -> float:
+    if model.price is not None:
+        return model.price
+    prices, region = made.scenario.market.prices, _region(model.az)
+    if model.purchase == "on-demand":
+        return made.catalogue.on_demand_usd_per_hour(model.instance_type, region, model.os)
+    if isinstance(prices, ConstantPrices) and prices.price is not None:
+        return prices.price
+    return made.catalogue.spot_usd_per_hour(model.instance_type, region, model.os)
+
+
+def _flat(usd_per_hour: float) -> PricePath:
+    return PricePath(np.zeros(1, dtype=np.int64), np.array([usd_per_hour]))
+
+
+def _traced_prices(scenario: Scenario) -> dict[str, PricePath]:
+    """Price histories of the Spot pools without a price of their own."""
+    prices = scenario.market.prices
+    if not isinstance(prices, TracePrices):
+        return {}
+    spot = [pool for pool in scenario.capacity.pools if pool.purchase == "spot" and pool.price is None]
+    by_file: dict[Path, dict[str, Series]] = {}
+    for pool in spot:
+        path = prices.path.get(pool.id) if isinstance(prices.path, Mapping) else prices.path
+        if path is not None:
+            series = Series(pool.instance_type, pool.az, "Windows" if pool.os == "windows" else "Linux/UNIX")
+            by_file.setdefault(path.locate(), {})[pool.id] = series
+    found: dict[str, PricePath] = {}
+    for file, wanted in by_file.items():
+        found.update(load_price_paths(file, wanted, lenient=prices.lenient).paths)
+    return found
+
+
+# market -------------------------------------------------------------------------------------------------------------
+def _market(scenario: Scenario, preset: ServicesPreset, pools: tuple[Pool, ...]) -> MarketInputs:
+    market = scenario.market
+    launch = _latency_dist(preset, _IN_LAUNCH) if market.launch is None else dist_of(market.launch)
+    return MarketInputs(
+        interruptions=_interruptions(scenario, pools),
+        notice_probability=market.notice.probability,
+        notice_lead_ms=round(market.notice.lead * _MS),
+        rebalance_probability=market.rebalance.probability,
+        rebalance_lead_ms=round(market.rebalance.lead * _MS),
+        launch=launch,
+        outages=tuple(
+            Outage(each.az, round(each.from_ * _MS), round(each.until * _MS), each.launches_fail)
+            for each in market.outages
+        ),
+    )
+
+
+def _interruptions(scenario: Scenario, pools: tuple[Pool, ...]) -> Interruptions:
+    model = scenario.market.interruptions
+    match model:
+        case NoInterruptions():
+            return Interruptions()
+        case ExponentialInterruptions():
+            return Interruptions("exponential", mean_ms=model.mean * _MS)
+        case WeibullInterruptions():
+            up, down = (Dist("weibull", {"shape": each.shape, "scale": each.scale}) for each in (model.up, model.down))
+            return Interruptions("weibull", up=up, down=down, burst_ms=round(model.burst * _MS))
+        case TraceInterruptions():
+            return _traced(model, pools)
+        case LifetimeInterruptions():
+            lifetimes_ms, survival = load_lifetimes(model.path.locate())
+            return Interruptions("lifetimes", lifetimes_ms=lifetimes_ms, survival=survival)
+        case PriceInterruptions():
+            return Interruptions("price", max_price_usd_per_hour=_max_prices(model, pools))
+
+
+def _max_prices(model: PriceInterruptions, pools: tuple[Pool, ...]) -> dict[str, float]:
+    spot = [pool for pool in pools if pool.purchase == "spot"]
+    given = model.max_price
+    if isinstance(given, Mapping):
+        return {pool.id: given.get(pool.id, pool.on_demand_usd_per_hour) for pool in spot}
+    return {pool.id: pool.on_demand_usd_per_hour if given is None else given for pool in spot}
+
+
+def _traced(model: TraceInterruptions, pools: tuple[Pool, ...]) -> Interruptions:
+    spot = [pool.id for pool in pools if pool.purchase == "spot"]
+    paths = model.path
+    traces = {pool: (paths[pool] if isinstance(paths, Mapping) else paths).locate()
+              for pool in spot if not isinstance(paths, Mapping) or pool in paths}
+    start = model.start
+    common = Interruptions("trace", capacity=load_capacity(traces), burst_ms=0, scale=model.scale)
+    if start == "random":
+        return replace(common, start="random")
+    if isinstance(start, float):
+        return replace(common, start_ms=round(start * _MS))
+    return replace(common, start="every", every_ms=round(start.every * _MS))
