@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from sim.prices import constant_price
 from sim.steps import Alternating, residual_s
 from sim.streams import Streams
 from sim.weather import PoolWeather, make_weather
+from spotbed.traces import load_availability
 
 HOUR = 3_600_000
 UP = Dist("weibull", {"shape": 0.6, "scale": 12 * 3600.0})
@@ -79,7 +83,9 @@ def test_losses_of_capacity_come_at_the_renewal_rate_from_the_first_moment_on() 
 
 
 def test_complete_spells_have_the_distribution_asked_for() -> None:
-    process, at_ms, ups, downs = spells(3, 0), 0, [], []
+    ups: list[float] = []
+    downs: list[float] = []
+    process = spells(3, 0)
     at_ms = process.next_after(0)  # the first spell is a residual
     for _ in range(6000):
         end_ms = process.next_after(at_ms)
@@ -303,7 +309,7 @@ def test_the_draws_of_one_fate_are_independent() -> None:
     fates = [here.fate(k) for k in range(10_000)]
     columns = np.array([(fate.launch_ms, fate.lifetime_ms, fate.order_u, fate.notice_ms is None) for fate in fates])
     ranks = stats.rankdata(columns, axis=0)
-    correlations = np.corrcoef(ranks.T)[np.triu_indices(4, 1)]
+    correlations = np.asarray(np.corrcoef(ranks.T))[np.triu_indices(4, 1)]
     assert np.abs(correlations).max() < 4 / math.sqrt(10_000)
 
 
@@ -335,3 +341,18 @@ def test_a_wave_passes_within_its_burst_and_within_the_shortage() -> None:
     assert stats.kstest(np.array(long) / 180_000, "uniform").pvalue > 0.01
     final = weather(from_trace([(0, 9), (HOUR, 0)]))
     assert 179_000 < max(final.burst_offset_ms(HOUR, k) for k in range(5000)) < 180_000
+
+
+def test_world_i_of_a_real_zone_begins_at_midnight_of_day_i(spotbed_data: Path) -> None:
+    file = spotbed_data / "availability" / "aws-2023-02-p3-9az" / "us-east-2a_v100_1.json.gz"
+    ticks = json.loads(gzip.decompress(file.read_bytes()))["data"]
+    at_ms, count = load_availability(file)
+    cause = Interruptions(source="trace", capacity={"a": (at_ms, count)}, start="every", every_ms=24 * HOUR)
+    for day in (0, 1, 17, 44, 45):  # the recording lasts 45.5 days, so world 45 reaches its end and starts again
+        here = weather(MarketInputs(cause), world=day)
+        times = range(0, 60 * HOUR, 195_000 // 3)
+        told = [here.capacity_at(at) for at in times]
+        assert told == [ticks[(at + day * 24 * HOUR) // 195_000 % len(ticks)] for at in times]
+        told_changes = changes(here, 60 * HOUR)
+        assert told_changes
+        assert all(here.capacity_at(at - 1) != new == here.capacity_at(at) for at, new in told_changes)

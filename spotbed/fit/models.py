@@ -99,11 +99,11 @@ def _fit_bathtub(duration_s: Float64, event: Bools) -> tuple[Parameters, float]:
     end_s, shortest_rush = float(duration_s.max()), convention("bathtub_shortest_rush")
     died, alive = duration_s[event] / end_s, duration_s[~event] / end_s
 
-    def unpacked(z: Float64) -> tuple[float, float, float, float]:
-        share, early, late = float(expit(z[0])), float(np.exp(z[1])), shortest_rush + float(np.exp(z[2]))
+    def unpacked(z: Float64) -> Float64:
+        share, early, late = expit(z[0]), np.exp(z[1]), shortest_rush + np.exp(z[2])
         least = share * -np.expm1(-1.0 / early)
-        lost = least + (1.0 - least) * float(expit(z[3]))
-        return share, early, late, 1.0 - late * float(np.log(lost / share + np.expm1(-1.0 / early)))
+        lost = least + (1.0 - least) * expit(z[3])
+        return np.array([share, early, late, 1.0 - late * np.log(lost / share + np.expm1(-1.0 / early))])
 
     def loss(z: Float64) -> float:
         share, early, late, deadline = unpacked(z)
@@ -119,8 +119,8 @@ def _fit_bathtub(duration_s: Float64, event: Bools) -> tuple[Parameters, float]:
             for start in starts
         ]
     best = min(found, key=lambda one: float(one.fun))
-    share, early, late, deadline = unpacked(best.x)
-    parameters = {"share": share, "early_s": early * end_s, "late_s": late * end_s, "deadline_s": deadline * end_s}
+    share, early_s, late_s, deadline_s = (unpacked(best.x) * [1.0, end_s, end_s, end_s]).tolist()
+    parameters = {"share": share, "early_s": early_s, "late_s": late_s, "deadline_s": deadline_s}
     return parameters, -float(best.fun) - int(event.sum()) * float(np.log(end_s))
 
 
