@@ -88,12 +88,15 @@ def cost_bound_usd(
     done: Mask | None = None,
     slots_per_instance: int = 1,
     on_demand_discount: float = 0.0,
+    refunded_usd: float = 0.0,
     finish_by_ms: int | None = None,
 ) -> float:
     """A lower bound of the bill (USD) of a world on pools; the control plane's least is zero.
 
-    `on_demand_discount` is the largest share that a commitment takes off on-demand prices. With `finish_by_ms` (time
-    of the world) it is the bound for schedules whose last job ends by then: the cheapest pools may not hold them.
+    `on_demand_discount` is the largest share that a commitment takes off on-demand prices, `refunded_usd` the most
+    that any policy compared was not billed because EC2 took its instances in their first hour: work done there is
+    free, so without it the bound would not hold. With `finish_by_ms` (time of the world) it is the bound for
+    schedules whose last job ends by then: the cheapest pools may not hold them.
     """
     done = _mask(work, done)
     if not done.any():
@@ -102,11 +105,11 @@ def cost_bound_usd(
     discounts = [1.0 - on_demand_discount if pool.purchase == "on-demand" else 1.0 for pool in pools]
     costs = [_cheapest_usd(work, k, choice, pools, discounts, done).sum() for k, choice in options.items()]
     cost = float(sum(costs)) / slots_per_instance
-    if finish_by_ms is None:
-        return cost
-    capacity = [pool.max * slots_per_instance for pool in pools]
-    program = _filled_pools_usd(work, options, pools, discounts, capacity, done, finish_by_ms)
-    return max(cost, program / slots_per_instance)
+    if finish_by_ms is not None:
+        capacity = [pool.max * slots_per_instance for pool in pools]
+        program = _filled_pools_usd(work, options, pools, discounts, capacity, done, finish_by_ms)
+        cost = max(cost, program / slots_per_instance)
+    return max(0.0, cost - refunded_usd)
 
 
 class _Released:

@@ -1,0 +1,169 @@
+"""The results of a comparison as one JSON document: `results.json`, and what `compare -o json` prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from spotbed.gates import Gate, GateResult, evaluate
+from spotbed.metric_names import METRIC_NAMES, METRICS
+from spotbed.results_schema import BILL_COLUMNS, SCHEMA_VERSION, results_schema
+from spotbed.results_table import ResultsTable, estimates_table, results_table
+from spotbed.stats import Paired, Summary, paired, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "PolicyWorlds",
+    "ResultsTable",
+    "build_results",
+    "differing_settings",
+    "estimates_table",
+    "results_schema",
+    "results_table",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWorlds:
+    """What one policy did in all worlds.
+
+    `worlds`: one row per world (the same index under every policy), one column per metric of `METRIC_NAMES`, NaN where
+    a metric is undefined. `bill`: item, cause, usage, unit, usd, each the mean over worlds. `does_not_converge`: metric
+    -> why its mean means nothing (`spotbed.divergence`); its quantiles do, and are kept.
+    """
+
+    label: str
+    architecture: str
+    policy_sha256: str
+    worlds: pd.DataFrame
+    bill: pd.DataFrame
+    does_not_converge: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_results(
+    scenario_name: str,
+    scenario_sha256: str,
+    baseline: str,
+    policies: Sequence[PolicyWorlds],
+    bounds: Mapping[str, float | None],
+    gates: Sequence[Gate],
+) -> dict[str, Any]:
+    """Summaries, paired differences and gates of policies on the same worlds; `bounds` is by metric."""
+    by_label = {policy.label: policy for policy in policies}
+    if len(by_label) != len(policies):
+        raise ValueError(f"labels are not unique: {[policy.label for policy in policies]}")
+    for policy in policies:
+        _check_worlds(policy, by_label[baseline])
+    summaries = {policy.label: _summaries(policy) for policy in policies}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "scenario": scenario_name,
+        "scenario_sha256": scenario_sha256,
+        "replications": len(by_label[baseline].worlds),
+        "baseline": baseline,
+        "policies": [_policy(policy, summaries[policy.label], by_label[baseline]) for policy in policies],
+        "bounds": {metric: _number(value) for metric, value in bounds.items()},
+        "gates": _gates(gates, summaries, baseline, len(by_label[baseline].worlds)),
+    }
+
+
+def differing_settings(policies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of the settings of policies (by label, nested), those that are not the same in all: path -> label -> value.
+
+    A setting that a policy does not have is None there.
+    """
+    flat = {label: dict(_flattened(settings, "")) for label, settings in policies.items()}
+    paths = dict.fromkeys(path for settings in flat.values() for path in settings)
+    by_path = {path: {label: settings.get(path) for label, settings in flat.items()} for path in paths}
+    return {path: values for path, values in by_path.items() if not _all_equal(list(values.values()))}
+
+
+def _all_equal(values: Sequence[Any]) -> bool:
+    return all(value == values[0] for value in values)
+
+
+def _flattened(settings: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        nested = isinstance(value, Mapping) and value
+        pairs.extend(_flattened(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)])
+    return pairs
+
+
+def _check_worlds(policy: PolicyWorlds, baseline: PolicyWorlds) -> None:
+    if set(policy.worlds.columns) != set(METRIC_NAMES):
+        wrong = sorted(set(policy.worlds.columns) ^ set(METRIC_NAMES))
+        raise ValueError(f"{policy.label}: these columns are missing or are no metrics: {wrong}")
+    if not policy.worlds.index.equals(baseline.worlds.index):
+        raise ValueError(f"{policy.label} was not run on the worlds of {baseline.label}")
+
+
+def _summaries(policy: PolicyWorlds) -> dict[str, Summary]:
+    summaries = {metric: summarise(policy.worlds[metric].to_numpy(dtype=float)) for metric in METRIC_NAMES}
+    for metric in policy.does_not_converge:
+        summaries[metric]["mean"] = summaries[metric]["ci95"] = None
+    return summaries
+
+
+def _policy(policy: PolicyWorlds, summaries: Mapping[str, Summary], baseline: PolicyWorlds) -> dict[str, Any]:
+    compared = {} if policy is baseline else {metric: _paired(metric, policy, baseline) for metric in METRIC_NAMES}
+    entry = {
+        "label": policy.label,
+        "architecture": policy.architecture,
+        "policy_sha256": policy.policy_sha256,
+        "metrics": summaries,
+        "bill": [dict(zip(BILL_COLUMNS, line, strict=True)) for line in _bill_lines(policy.bill)],
+        "vs_baseline": compared,
+    }
+    if policy.does_not_converge:
+        entry["does_not_converge"] = dict(policy.does_not_converge)
+    return entry
+
+
+_LOWER_IS_BETTER = {metric.name: metric.lower_is_better for metric in METRICS}
+
+
+def _paired(metric: str, policy: PolicyWorlds, baseline: PolicyWorlds) -> Paired:
+    """Nothing but the share of worlds won is said of a mean that does not converge."""
+    ours, theirs = (side.worlds[metric].to_numpy(dtype=float) for side in (policy, baseline))
+    pair = paired(ours, theirs, lower_is_better=_LOWER_IS_BETTER[metric])
+    if metric in policy.does_not_converge or metric in baseline.does_not_converge:
+        return {**pair, "diff_mean": None, "diff_ci95": None, "ratio": None, "ratio_ci95": None}
+    return pair
+
+
+def _bill_lines(bill: pd.DataFrame) -> list[tuple[str, str, float, str, float]]:
+    columns = (bill[name] for name in BILL_COLUMNS)
+    return [
+        (str(item), str(cause), float(usage), str(unit), float(usd))
+        for item, cause, usage, unit, usd in zip(*columns, strict=True)
+    ]
+
+
+def _gates(
+    gates: Sequence[Gate], summaries: Mapping[str, Mapping[str, Summary]], baseline: str, worlds: int
+) -> list[dict[str, Any]]:
+    results = [
+        evaluate(gate.rule, label, summaries[label], summaries[baseline], worlds)
+        for gate in gates
+        for label in gate.policies
+    ]
+    return [_gate(result) for result in results]
+
+
+def _gate(result: GateResult) -> dict[str, Any]:
+    return {
+        "rule": str(result.rule),
+        "policy": result.policy,
+        "value": _number(result.value),
+        "limit": result.limit,
+        "passed": result.passed,
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,185 @@
+"""Results as tables: a row per policy with a few words below it, for people, and a row per estimate, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spotbed.gates import parse_rule
+from spotbed.metric_names import METRIC_BY_NAME
+from spotbed.report.words import count, duration, hours, number, percent, plural, usd, usd_like
+from spotbed.stats import method_text, verdict
+
+COLUMNS = (
+    *("policy", "cost", "against baseline", "makespan", "wait", "deadlines missed", "interruptions", "jobs lost"),
+    "cheaper in",
+)
+DIVERGES = "does not converge"
+JUDGED = ("cost_usd", "makespan_s", "deadline_missed")  # metrics of which it is said what the worlds do not resolve
+_ESTIMATES = ("mean", "ci95", "p50", "p95", "n")
+_DIFFERENCES = ("diff_mean", "diff_ci95", "ratio", "ratio_ci95", "win_share")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsTable:
+    """Rows of plain values (text, numbers, None) under named columns, and lines that stand below them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = field(default=())
+
+
+def results_table(results: Mapping[str, Any]) -> ResultsTable:
+    """For people: one row per policy; below it bounds, gates, and what the worlds did not resolve."""
+    policies = results["policies"]
+    dearest = max((policy["metrics"]["cost_usd"]["mean"] or 0.0 for policy in policies), default=0.0)
+    rows = [_row(policy, dearest) for policy in policies]
+    return ResultsTable(COLUMNS, rows, _notes(results))
+
+
+def estimates_table(results: Mapping[str, Any]) -> ResultsTable:
+    """For programs: one row per policy and metric with the numbers of the results, in the metric's unit."""
+    columns = ["policy", "metric", "unit", *_named(_ESTIMATES), *_named(_DIFFERENCES)]
+    rows = [
+        [
+            *(policy["label"], metric, METRIC_BY_NAME[metric].unit),
+            *_numbers(summary, _ESTIMATES),
+            *_numbers(policy["vs_baseline"].get(metric, {}), _DIFFERENCES),
+        ]
+        for policy in results["policies"]
+        for metric, summary in policy["metrics"].items()
+    ]
+    return ResultsTable(columns, rows)
+
+
+def _named(keys: Sequence[str]) -> list[str]:
+    """An interval takes two columns."""
+    return [name for key in keys for name in ([f"{key}_low", f"{key}_high"] if key.endswith("ci95") else [key])]
+
+
+def _numbers(values: Mapping[str, Any], keys: Sequence[str]) -> list[float | None]:
+    pairs = [values.get(key) or (None, None) if key.endswith("ci95") else (values.get(key),) for key in keys]
+    return [value for pair in pairs for value in pair]
+
+
+def _row(policy: Mapping[str, Any], dearest: float) -> list[str]:
+    metrics, diverging = policy["metrics"], policy.get("does_not_converge", {})
+
+    def cell(metric: str, text: Any) -> str:
+        return DIVERGES if metric in diverging else str(text(metrics[metric]["mean"]))
+
+    cost = cell("cost_usd", lambda mean: usd_like(mean, dearest))
+    return [
+        policy["label"],
+        cost + _interval(metrics["cost_usd"]["ci95"], lambda end: usd_like(end, dearest)),
+        _against_baseline(policy["vs_baseline"].get("cost_usd")),
+        cell("makespan_s", hours),
+        cell("wait_s", duration),
+        *(cell(metric, count) for metric in ("deadline_missed", "interruptions", "jobs_lost")),
+        _won(policy["vs_baseline"].get("cost_usd")),
+    ]
+
+
+def _interval(ends: Sequence[float] | None, text: Any) -> str:
+    return "" if ends is None else f" [{text(ends[0])}, {text(ends[1])}]"
+
+
+def _against_baseline(pair: Any) -> str:
+    if pair is None:
+        return "baseline"
+    if pair["ratio"] is None:
+        return "n/a"
+    unresolved = " not resolved" if verdict(pair).answer == "not resolved" else ""
+    return f"{pair['ratio']:.3f}" + _interval(pair["ratio_ci95"], lambda end: f"{end:.3f}") + unresolved
+
+
+def _won(pair: Mapping[str, Any] | None) -> str:
+    if pair is None or pair["diff_mean"] is None:
+        return ""
+    return f"{round(pair['win_share'] * pair['n'])} of {pair['n']}"
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    gates = [_gate_line(gate, results) for gate in results["gates"]]
+    diverging = [
+        f"{policy['label']}: {message}"
+        for policy in results["policies"]
+        for message in dict.fromkeys(policy.get("does_not_converge", {}).values())
+    ]
+    intervals = f"[ ]: 95 % interval of the mean over {plural(results['replications'], 'world')}; {method_text()}."
+    notes = [*_bound_lines(results), *gates, *diverging, *_unresolved_lines(results)]
+    return [*notes, intervals] if results["replications"] > 1 else notes
+
+
+def _bound_lines(results: Mapping[str, Any]) -> list[str]:
+    bounds = {metric: value for metric, value in results["bounds"].items() if value is not None}
+    if not bounds:
+        return []
+    listed = ", ".join(f"{_name(metric)} {_with_unit(metric, value)}" for metric, value in bounds.items())
+    return [f"No policy can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
+
+
+def _nearest(results: Mapping[str, Any], bound: float | None) -> str:
+    costs = {policy["label"]: policy["metrics"]["cost_usd"]["mean"] for policy in results["policies"]}
+    known = {label: cost for label, cost in costs.items() if cost is not None}
+    if not bound or not known:
+        return ""
+    label = min(known, key=lambda name: known[name])
+    return f" The cheapest, {label}, is {percent(known[label] / bound - 1.0)} above it."
+
+
+def _gate_line(gate: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    value = "no value in some world" if gate["value"] is None else number(gate["value"])
+    near = ", but the interval holds the limit" if _holds(_interval_of(gate, results), gate["limit"]) else ""
+    return f"gate {'passed' if gate['passed'] else 'FAILED'}: {gate['rule']} for {gate['policy']}: {value}{near}"
+
+
+def _interval_of(gate: Mapping[str, Any], results: Mapping[str, Any]) -> Sequence[float] | None:
+    """The interval of a gate's value; only means have one."""
+    rule = parse_rule(gate["rule"])
+    policy = next(policy for policy in results["policies"] if policy["label"] == gate["policy"])
+    if rule.stat != "mean":
+        return None
+    ends: Sequence[float] | None = (
+        policy["vs_baseline"].get(rule.metric, {}).get("ratio_ci95")
+        if rule.relative
+        else policy["metrics"][rule.metric]["ci95"]
+    )
+    return ends
+
+
+def _holds(ends: Sequence[float] | None, limit: float) -> bool:
+    return ends is not None and ends[0] < limit < ends[1]
+
+
+def _unresolved_lines(results: Mapping[str, Any]) -> list[str]:
+    lines = [
+        _unresolved_line(policy["label"], metric, policy["vs_baseline"][metric], results["baseline"])
+        for policy in results["policies"]
+        for metric in JUDGED
+        if metric in policy["vs_baseline"] and metric not in policy.get("does_not_converge", {})
+    ]
+    return [line for line in lines if line]
+
+
+def _unresolved_line(label: str, metric: str, pair: Any, baseline: str) -> str:
+    answer, more = verdict(pair)
+    if answer != "not resolved" or not pair["diff_mean"]:
+        return ""
+    enough = (
+        f"about {plural(more, 'more world')} would tell" if more else "no number of worlds that can be run will tell"
+    )
+    interval = _interval(pair["diff_ci95"], lambda end: _with_unit(metric, end))
+    return (
+        f"{label}: {_name(metric)} not resolved against {baseline}, "
+        f"difference {_with_unit(metric, pair['diff_mean'])}{interval}; {enough}."
+    )
+
+
+def _name(metric: str) -> str:
+    return metric.rsplit("_", 1)[0] if METRIC_BY_NAME[metric].unit in ("s", "USD") else metric.replace("_", " ")
+
+
+def _with_unit(metric: str, value: float) -> str:
+    return {"s": duration, "USD": usd}.get(METRIC_BY_NAME[metric].unit, number)(value)
