@@ -102,7 +102,7 @@ def _sound_part(document: Document, bad: set[str], base_dir: Path) -> Scenario |
 
 def check_paths(scenario: Scenario, teller: Teller) -> None:
     """Every file that the sound sections name exists."""
-    for keys, path in scenario.input_paths():
+    for keys, path in scenario.placed_paths():
         try:
             path.locate()
         except InputError as error:

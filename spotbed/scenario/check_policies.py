@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from spotbed.errors import InputError, Problem
 from spotbed.scenario.check_work import Pools, tell_duplicates, traits_of
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.problems import shown, suggestion
 from spotbed.scenario.tell import Teller
+from spotbed.scenario.yaml_positions import Keys
 
 
 def rule_complaint(rule: str) -> tuple[str, str] | None:
@@ -41,24 +43,57 @@ def check_references(scenario: Scenario, teller: Teller) -> None:
 
 def check_policies(scenario: Scenario, teller: Teller) -> None:
     """Every policy, part and parameter exists."""
+    from spotbed.policies import compose  # imports the files of users' policies
+
+    for number, policy in enumerate(scenario.policies):
+        path = f"policies.{number}"
+        try:
+            compose(policy, scenario.base_dir, path)
+        except InputError as error:
+            for problem in error.problems:
+                _tell(problem, number, teller)
+
+
+def _tell(problem: Problem, number: int, teller: Teller) -> None:
+    """At its place in the scenario, unless it lies in a policy's own file."""
+    if problem.file is not None:
+        teller.problems.append(problem)
+        return
+    keys: Keys = ("policies", number, *str(problem.path or "").split(".")[2:])
+    if keys[-1] == "with" and isinstance(problem.value, str):
+        keys = (*keys, problem.value)
+    teller.error(problem.message, keys, problem.hint, of_key=keys[-2:-1] == ("with",))
 
 
 def check_purchase(scenario: Scenario, teller: Teller) -> None:
-    """A policy that buys one way only finds a pool of that kind for every job."""
+    """For every job and every purchase option that a policy may send it to, there is a pool in which it fits."""
+    from spotbed.policies import compose
+
+    if scenario.capacity.cluster is not None:
+        return
     pools = Pools(scenario.capacity)
     for number, policy in enumerate(scenario.policies):
-        purchase = _ONLY.get(policy.use or "") if policy.place is None else None
-        if purchase is None or scenario.capacity.cluster is not None:
-            continue
-        for _, name, traits in traits_of(scenario):
-            if pools.that_fit(traits) and not pools.that_fit(traits, purchase):
-                message = f"{name} fits no {purchase} pool, and {shown(policy.label)} uses no other."
-                teller.error(message, ("policies", number), f"Add a pool with `purchase: {purchase}`.")
+        try:
+            place = compose(policy, scenario.base_dir).parts["place"]
+        except InputError:
+            continue  # told by check_policies
+        for purchase in _purchases(place):
+            for _, name, traits in traits_of(scenario):
+                if pools.that_fit(traits) and not pools.that_fit(traits, purchase):
+                    message = f"{name} fits no {purchase} pool, and {shown(policy.label)} needs one."
+                    teller.error(message, ("policies", number), f"Add a pool with `purchase: {purchase}`.")
 
 
-_ONLY = {
-    "on-demand-only": "on-demand",
-    "spot-only": "spot",
-    "spot-diversified": "spot",
-    "legacy-2019": "spot",
-}
+def _purchases(place: object) -> tuple[str, ...]:
+    """The purchase options without which a built-in policy cannot place work; of a user's, nothing is known."""
+    from scheduler.policies.place import Diversified, LowestPrice, OnDemandFallback, PriceCapacityOptimized
+
+    match place:
+        case LowestPrice() | PriceCapacityOptimized():
+            return (place.purchase,) if place.purchase != "any" else ()
+        case Diversified():
+            return ("spot", "on-demand") if place.on_demand_floor else ("spot",)
+        case OnDemandFallback():
+            return ("spot", "on-demand")
+        case _:
+            return ()

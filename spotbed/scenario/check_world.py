@@ -86,6 +86,9 @@ def check_references(scenario: Scenario, teller: Teller) -> None:
             teller.error(f"no pool is in {shown(outage.az)}.", ("market", "outages", number, "az"), hint)
     spot = [pool.id for pool in pools if pool.purchase == "spot"]
     interruptions, prices = scenario.market.interruptions, scenario.market.prices
+    if isinstance(prices, TracePrices) and isinstance(interruptions, TraceInterruptions) and prices.start is not None:
+        hint = "Say it once, at market.interruptions.start: it holds for prices too."
+        teller.error("both traces have a start.", ("market", "prices", "start"), hint)
     keys: Keys = ("market", "interruptions")
     if isinstance(interruptions, TraceInterruptions) and isinstance(interruptions.path, dict):
         _tell_ids(interruptions.path, spot, teller, (*keys, "path"), "are never interrupted")

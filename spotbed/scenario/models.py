@@ -111,8 +111,12 @@ class Scenario(Section):
                 return entry
         raise KeyError(label)
 
-    def input_paths(self) -> list[tuple[Keys, InputPath]]:
-        """Every path to data that it names, each with the keys that lead to it."""
+    def input_paths(self) -> list[InputPath]:
+        """Every path to data that it names, in the order of its keys."""
+        return [path for _, path in self.placed_paths()]
+
+    def placed_paths(self) -> list[tuple[Keys, InputPath]]:
+        """The same, each with the keys that lead to it."""
         return list(_paths_in(self, ()))
 
 

@@ -248,8 +248,12 @@ class Swf(Log):
     count: Count | None = Field(None, description="how many jobs are taken; by default all")
     time_scale: Positive = Field(1.0, description="factor on the times between submissions")
     runtime_estimate: Literal["requested", "actual"] = Field("requested", description="what policies are told")
+    runtime_cap: Literal["none", "request"] = Field("none", description="request: a job ends at its requested time")
     slots: Literal["require", "as-one"] | None = Field(
         None, description="a job of n processors needs n slots, or one; by default n on a cluster, one on pools"
+    )
+    slots_field: Literal["allocated", "requested"] = Field(
+        "allocated", description="which of the log's numbers of processors counts, where both are known"
     )
 
 

@@ -96,11 +96,32 @@ class ConstantPrices(Section):
     price: UsdPerHour | None = Field(None, description="of every Spot pool without a price of its own")
 
 
+def _kind_of_start(value: Any) -> str:
+    if isinstance(value, Mapping | Every):
+        return "every"
+    return "random" if value == "random" else "fixed"
+
+
+class Every(Section):
+    """World i starts i times this far into the trace."""
+
+    every: Span = Field(description="the step")
+
+
+Start = Annotated[
+    Annotated[Duration, Tag("fixed")] | Annotated[Literal["random"], Tag("random")] | Annotated[Every, Tag("every")],
+    Discriminator(_kind_of_start),
+]
+
+
 class TracePrices(Section):
     """Price history, as `describe-spot-price-history` gives it."""
 
     source: Literal["trace"]
     path: Paths = Field(description="CSV or JSON, plain or .gz; one file, or one for each pool")
+    start: Start | None = Field(
+        None, description="where a world starts in it; interruptions from a trace have their `start` for both"
+    )
     lenient: bool = Field(False, description="skip lines that cannot be read, and say how many")
 
 
@@ -140,24 +161,6 @@ class WeibullInterruptions(Section):
     up: Spells = Field(description="how long a pool has capacity")
     down: Spells = Field(description="how long it then has none")
     burst: Duration = Field(default("market.burst"), description="within which the instances of a pool are lost")
-
-
-class Every(Section):
-    """World i starts i times this far into the trace."""
-
-    every: Span = Field(description="the step")
-
-
-def _kind_of_start(value: Any) -> str:
-    if isinstance(value, Mapping | Every):
-        return "every"
-    return "random" if value == "random" else "fixed"
-
-
-Start = Annotated[
-    Annotated[Duration, Tag("fixed")] | Annotated[Literal["random"], Tag("random")] | Annotated[Every, Tag("every")],
-    Discriminator(_kind_of_start),
-]
 
 
 class TraceInterruptions(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from spotbed.errors import InputError, Problem
@@ -14,7 +13,7 @@ DATA = "data:"
 def locate(text: str, base_dir: Path) -> Path:
     """The existing file that `text` names. Raises InputError."""
     try:
-        return _data(text.removeprefix(DATA)) if text.startswith(DATA) else _file(text, base_dir)
+        return _file(text, base_dir) if not text.startswith(DATA) else _data(text)
     except (OSError, ValueError) as error:  # a name too long, a NUL
         raise InputError(Problem(f"not a path: {error}.", value=text)) from None
 
@@ -31,22 +30,12 @@ def _file(text: str, base_dir: Path) -> Path:
     raise InputError(Problem(f"no such file: {printable(path)}.", value=text, hint=hint))
 
 
-def _data(name: str) -> Path:
-    found = _under_data_folder(name)
-    if found is not None:
-        return found
+def _data(text: str) -> Path:
     from spotbed import datasets  # only a scenario with public data needs it
 
-    return datasets.resolve(name)
-
-
-def _under_data_folder(name: str) -> Path | None:
-    """NAME as a path under $SPOTBED_DATA, or as the last parts of the path of a file anywhere below it."""
-    value, wanted = os.environ.get("SPOTBED_DATA"), Path(name).parts
-    if not value or not wanted or ".." in wanted:
-        return None
-    folder = Path(value)
-    if (folder / name).is_file():
-        return folder / name
-    files = sorted(path for path in folder.rglob("*") if path.parts[-len(wanted) :] == wanted)
-    return next((path for path in files if path.is_file()), None)
+    path = datasets.resolve(text.removeprefix(DATA))
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        hint = f"Name a file in it, such as {text}/{names[0]}." if names else "It is empty."
+        raise InputError(Problem("is a folder of files.", value=text, hint=hint))
+    return path

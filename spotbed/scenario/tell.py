@@ -16,9 +16,9 @@ class Teller:
     document: Document
     problems: list[Problem] = field(default_factory=list)
 
-    def error(self, message: str, keys: Keys, hint: str | None = None) -> None:
-        """Something that stops a run, at the value of `keys`."""
-        self.problems.append(self.document.problem(message, keys, hint=hint or None))
+    def error(self, message: str, keys: Keys, hint: str | None = None, *, of_key: bool = False) -> None:
+        """Something that stops a run, at the value of `keys`, or at the last of the keys itself."""
+        self.problems.append(self.document.problem(message, keys, hint=hint or None, of_key=of_key))
 
     def warning(self, message: str, keys: Keys, hint: str | None = None) -> None:
         """Something odd, at the value of `keys`."""
