@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from spotbed.catalogue import cache_folder
 from spotbed.csv_table import Row, read_table
 from spotbed.errors import InputError, OutsideError, Problem
 from spotbed.files import disk_full, is_disk_full
@@ -66,10 +67,9 @@ def catalogue() -> dict[str, Dataset]:
     return {name: _dataset(name, group) for name, group in rows.items()}
 
 
-def cache_folder() -> Path:
-    """Where `data get` puts files: $SPOTBED_CACHE, or ~/.cache/spotbed/data."""
-    given = os.environ.get("SPOTBED_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "spotbed" / "data"
+def data_cache() -> Path:
+    """Where `data get` puts files: `data` in the cache folder ($SPOTBED_CACHE, or ~/.cache/spotbed on Linux)."""
+    return cache_folder() / "data"
 
 
 def listing() -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def get(name: str, progress: Progress | None = None) -> Path:
     when it cannot be fetched, which says how to go on by hand.
     """
     dataset = _known(name)
-    target = cache_folder() / dataset.name
+    target = data_cache() / dataset.name
     if not dataset.served:
         return _by_hand(dataset, target)
     listener = progress or Silent()
@@ -127,7 +127,7 @@ def resolve(name: str) -> Path:
 
 def _find(name: str) -> Path | None:
     given = os.environ.get("SPOTBED_DATA")
-    for folder in ([Path(given)] if given else []) + [cache_folder()]:
+    for folder in ([Path(given)] if given else []) + [data_cache()]:
         found = sorted(set(_matches(folder, name)))
         if len(found) > 1:
             places = ", ".join(path.relative_to(folder).as_posix() for path in found)
