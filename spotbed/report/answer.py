@@ -1,0 +1,298 @@
+"""The answer in plain words, made from numbers. It never names a winner that the intervals do not carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spotbed.report.charts.deadlines import has_deadlines
+from spotbed.report.charts.rows import ByCause
+from spotbed.report.data import ComparisonData
+from spotbed.report.document import Strong, Words
+from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, policies
+from spotbed.report.marks import Label
+from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd
+
+ENOUGH_WORK = 0.995  # of the jobs that the most diligent policy got done: below it, a bill pays for less work
+
+
+@dataclass(slots=True)
+class Standing:
+    """Who is cheapest of those that did the whole work, who cannot be told apart from it, and who did less."""
+
+    best: str | None
+    tied: list[str] = field(default_factory=list)
+    less_work: list[str] = field(default_factory=list)
+    undefined: list[str] = field(default_factory=list)  # without a mean cost
+    next_best: str | None = None
+
+
+def standing(data: ComparisonData) -> Standing:
+    """Rank the policies of a comparison by mean cost, fairly."""
+    cost = {str(policy["label"]): estimate(policy, "cost_usd").mean for policy in policies(data.results)}
+    undefined = [label for label, mean in cost.items() if mean is None]
+    less = [label for label in cost if label not in undefined and _did_less(data, label)]
+    ranked = sorted((mean, label) for label, mean in cost.items() if mean is not None and label not in less)
+    if not ranked:
+        return Standing(None, less_work=less, undefined=undefined)
+    best, others = ranked[0][1], [label for _, label in ranked[1:]]
+    tied = [label for label in others if _not_told_apart(difference(data.worlds, best, label, "cost_usd"))]
+    apart = [label for label in others if label not in tied]
+    return Standing(best, tied, less, undefined, apart[0] if apart else None)
+
+
+def _not_told_apart(found: Difference | None) -> bool:
+    return found is None or found.answer != "lower"
+
+
+def _did_less(data: ComparisonData, label: str) -> bool:
+    done = {str(policy["label"]): estimate(policy, "jobs_done").mean or 0.0 for policy in policies(data.results)}
+    own = _policy(data, label)
+    if (estimate(own, "jobs_lost").mean or 0.0) > 0:
+        return True
+    return done[label] < ENOUGH_WORK * max(done.values())
+
+
+def _policy(data: ComparisonData, label: str) -> Mapping[str, Any]:
+    return next(policy for policy in policies(data.results) if str(policy.get("label")) == label)
+
+
+def answer(data: ComparisonData) -> list[Words]:
+    """The opening paragraph, sentence by sentence."""
+    found = standing(data)
+    if found.best is None:
+        return [
+            ("No policy did the whole work at a cost that can be stated, so none is called the cheapest.",),
+            *_less(data, found),
+        ]
+    sentences = [
+        _cheapest(data, found.best, found),
+        *_against_others(data, found.best, found),
+        *_against_baseline(data, found.best),
+    ]
+    return [*sentences, *_price_of_it(data, found.best), *_less(data, found), *_undefined(found)]
+
+
+def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
+    cost = estimate(_policy(data, best), "cost_usd")
+    number = len(policies(data.results))
+    worlds = int(data.results.get("replications") or 1)
+    over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
+    if number == 1:
+        return (over, Label(best), " costs ", Strong(usd(cost.mean)), f"{between(cost)} a world.")
+    whole = " of those that did the whole work" if found.less_work else ""
+    if found.tied or worlds < 2:
+        return (
+            over,
+            Label(best),
+            " has the lowest mean cost",
+            whole,
+            ": ",
+            Strong(usd(cost.mean)),
+            f"{between(cost)} a world.",
+        )
+    return (
+        over,
+        Label(best),
+        " is the cheapest policy",
+        whole,
+        ": ",
+        Strong(usd(cost.mean)),
+        f"{between(cost)} a world.",
+    )
+
+
+def between(found: Estimate) -> str:
+    """The interval of a cost, in brackets, if there is one."""
+    return f" (95 % interval {usd(found.low)} to {usd(found.high)})" if found.has_interval else ""
+
+
+def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Words]:
+    if found.tied:
+        return [_tie(data, best, found.tied)]
+    if found.next_best is None:
+        return []
+    gap = difference(data.worlds, found.next_best, best, "cost_usd")
+    if gap is None or gap.low is None:
+        return []
+    ends = f" ({usd(gap.low)} to {usd(gap.high)}) more on the same worlds."
+    return [("The next, ", Label(found.next_best), ", costs ", usd(gap.mean), ends)]
+
+
+def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
+    names: list[str | Strong | Label] = []
+    for label in tied:
+        names += [Label(label), ", "]
+    names = names[:-1]
+    gap = difference(data.worlds, tied[0], best, "cost_usd")
+    if gap is None or gap.low is None:
+        return ("With one world nothing says whether it is cheaper than ", *names, ": run more worlds.")
+    tail = f" About {plural(gap.more_worlds, 'more world')} would." if gap.more_worlds else ""
+    whole = f" ({Label(tied[0])} costs {signed(gap.mean)}, interval {signed(gap.low)} to {signed(gap.high)})"
+    return (
+        "But the intervals do not tell it apart from ",
+        *names,
+        f"{whole}, so it is ",
+        Strong("not a winner"),
+        f".{tail}",
+    )
+
+
+def signed(value: float | None) -> str:
+    """Dollars with their sign."""
+    text = usd(value)
+    return text if text.startswith(MINUS) or not value else f"+{text}"
+
+
+def _against_baseline(data: ComparisonData, best: str) -> list[Words]:
+    baseline = data.results.get("baseline")
+    if not baseline or baseline not in {policy.get("label") for policy in policies(data.results)}:
+        return []
+    if best == baseline:
+        return (
+            [("That is the baseline itself: ", Strong("no saving was found"), ".")]
+            if len(policies(data.results)) > 1
+            else []
+        )
+    own, theirs = (
+        estimate(_policy(data, best), "cost_usd").mean,
+        estimate(_policy(data, str(baseline)), "cost_usd").mean,
+    )
+    gap = difference(data.worlds, best, str(baseline), "cost_usd")
+    if own is None or not theirs or gap is None:
+        return []
+    if gap.low is not None and gap.answer != "lower":
+        return [
+            ("Against the baseline ", Label(str(baseline)), f" ({usd(theirs)}) ", Strong("no saving is shown"), ".")
+        ]
+    won = f", and it is cheaper in {_won(gap)}" if gap.worlds > 1 else ""
+    saved = Strong(f"{percent(1 - own / theirs)} less")
+    return [("That is ", saved, " than the baseline ", Label(str(baseline)), f" ({usd(theirs)}){won}.")]
+
+
+def _won(gap: Difference) -> str:
+    won = round(gap.below * gap.worlds)
+    return f"all {gap.worlds} worlds" if won == gap.worlds else f"{won} of {gap.worlds} worlds"
+
+
+def _price_of_it(data: ComparisonData, best: str) -> list[Words]:
+    """What the saving costs in time and in deadlines, against the baseline."""
+    baseline = str(data.results.get("baseline"))
+    if best == baseline or baseline not in {policy.get("label") for policy in policies(data.results)}:
+        return []
+    return [*_makespan(data, best, baseline), *_misses(data, best, baseline)]
+
+
+def _makespan(data: ComparisonData, best: str, baseline: str) -> list[Words]:
+    own, theirs = (estimate(_policy(data, label), "makespan_s").mean for label in (best, baseline))
+    gap = difference(data.worlds, best, baseline, "makespan_s")
+    if own is None or theirs is None or gap is None:
+        return []
+    if gap.low is not None and gap.answer == "not resolved":
+        return [
+            (f"Its makespan of {duration(own)} does not differ measurably from the baseline's {duration(theirs)}.",)
+        ]
+    word = "more" if own >= theirs else "less"
+    return [
+        (
+            f"Its makespan is {duration(own)}, {duration(abs(own - theirs))} {word} than the baseline's "
+            f"{duration(theirs)}.",
+        )
+    ]
+
+
+def _misses(data: ComparisonData, best: str, baseline: str) -> list[Words]:
+    own, theirs = (estimate(_policy(data, label), "deadline_missed").mean for label in (best, baseline))
+    if own is None or theirs is None or (data.runs and not has_deadlines(data.runs)):
+        return []
+    if own == theirs == 0:
+        return [("Neither misses a deadline.",)]
+    return [(f"It misses {plural(own, 'deadline')} a world, the baseline {count(theirs)}.",)]
+
+
+def _less(data: ComparisonData, found: Standing) -> list[Words]:
+    sentences: list[Words] = []
+    for label in found.less_work:
+        own = _policy(data, label)
+        cost, submitted = estimate(own, "cost_usd").mean, estimate(own, "jobs_submitted").mean
+        what = _not_done(own)
+        if what and is_known(cost):
+            of = f" of {count(submitted)} jobs" if is_known(submitted) else " jobs"
+            sentences.append(
+                (Label(label), f" spends {usd(cost)}, but {what}{of}: its bill does not buy the same work.")
+            )
+    return sentences
+
+
+def _not_done(policy: Mapping[str, Any]) -> str:
+    words = (("jobs_lost", "loses"), ("jobs_failed", "fails"), ("jobs_unfinished", "leaves unfinished"))
+    found = [(verb, estimate(policy, metric).mean or 0.0) for metric, verb in words]
+    return listed([f"{verb} {count(mean)}" for verb, mean in found if mean > 0])
+
+
+def _undefined(found: Standing) -> list[Words]:
+    if not found.undefined:
+        return []
+    return [(f"No mean cost can be stated for {', '.join(found.undefined)}: see what this report does not know.",)]
+
+
+def legacy_sentences(data: ComparisonData, amounts: ByCause) -> list[Words]:
+    """What the 2019 scheduler would have done to these jobs; empty when it was not compared."""
+    sentences: list[Words] = []
+    for policy in policies(data.results):
+        if policy.get("architecture") == LEGACY:
+            label = str(policy.get("label"))
+            sentences += [*_faults(policy, label), *_polling(label, amounts, data)]
+    return sentences
+
+
+def _faults(policy: Mapping[str, Any], label: str) -> list[Words]:
+    means = {name: estimate(policy, name).mean or 0.0 for name in _FAULTS}
+    submitted = estimate(policy, "jobs_submitted").mean
+    lost = means["jobs_lost"]
+    of = f" of {count(submitted)}" if is_known(submitted) else ""
+    first: Words = (Label(label), " loses ", Strong(plural(lost, "job")), f"{of} a world", _share(lost, submitted))
+    sentences = [(*first, ": deleted from the queue before they ended, and never run again.")] if lost else []
+    for name, (word, meaning) in _FAULTS.items():
+        if name != "jobs_lost" and means[name] > 0:
+            sentences.append((f"{count(means[name])} ", Strong(word), f" a world: {meaning}."))
+    return sentences or [
+        (Label(label), " lost nothing in these worlds: no interruption or limit met it at a bad moment.")
+    ]
+
+
+_FAULTS = {
+    "jobs_lost": ("jobs lost", ""),
+    "jobs_failed": ("jobs failed", "an interruption, too, burns one of their retries"),
+    "duplicate_completions": ("duplicate completions", "the same job ran, and ended, twice"),
+    "orphan_workers": ("orphan workers", "instances that are paid with nothing to do and nothing that would stop them"),
+}
+
+
+def _share(part: float, whole: float | None) -> str:
+    return f" ({percent(part / whole)})" if whole and is_known(whole) else ""
+
+
+def _polling(label: str, amounts: ByCause, data: ComparisonData) -> list[Words]:
+    mine = amounts.get(label, {})
+    total, control = sum(mine.values()), mine.get("control", 0.0)
+    if not total or not control:
+        return []
+    ours = [
+        (other, by_cause.get("control", 0.0))
+        for other, by_cause in amounts.items()
+        if other != label and _policy(data, other).get("architecture") == "decoupled"
+    ]
+    tail: Words = (".",)
+    if ours:
+        other, least = min(ours, key=lambda entry: entry[1])
+        tail = ("; under ", Label(other), f" it is {usd(least)}.")
+    return [
+        (
+            "Its control plane, which polls, costs ",
+            Strong(usd(control)),
+            f" a world, {percent(control / total)} of its bill",
+            *tail,
+        )
+    ]

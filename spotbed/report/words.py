@@ -1,0 +1,110 @@
+"""Numbers as people read them. Every function takes None or NaN and says "n/a"."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TypeGuard
+
+NOT_AVAILABLE = "n/a"
+MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"  # NOTHING stands in a cell that is empty on purpose
+
+
+def is_known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def usd(value: float | None) -> str:
+    """Dollars with the digits that matter: $1,284 · $438 · $43.80 · $0.049 · $0.000025."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    sign, size = (MINUS if value < 0 else ""), abs(value)
+    if size >= 100:
+        return f"{sign}${size:,.0f}"
+    if size >= 1 or size == 0:
+        return f"{sign}${size:.2f}"
+    decimals = min(1 - math.floor(math.log10(size)), 9)
+    return f"{sign}${size:.{decimals}f}"
+
+
+def usd_like(value: float | None, scale: float) -> str:
+    """Dollars written with the decimals that a value of size `scale` gets: columns of a table then line up."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    decimals = 0 if scale >= 1000 else 2 if scale >= 1 else 4
+    sign = MINUS if round(value, decimals) < 0 else ""
+    return f"{sign}${abs(value):,.{decimals}f}"
+
+
+def number(value: float | None) -> str:
+    """A plain number: whole ones whole, others to four digits."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    sign, size = (MINUS if value < 0 else ""), abs(value)
+    if size == int(size) and size < 1e15:
+        return f"{sign}{int(size):,}"
+    if size >= 1000:
+        return f"{sign}{size:,.0f}"
+    if size >= 1e-4:
+        return sign + f"{size:.4g}"
+    return f"{sign}{size:.2e}"
+
+
+def count(value: float | None) -> str:
+    """How many on average: 0 · 3.2 · 0.03 · 1,000."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    if value == int(value) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def percent(share: float | None) -> str:
+    """A share of one as per cent: 34.1 % · 66 % · 0.03 %."""
+    if share is None or not math.isfinite(share):
+        return NOT_AVAILABLE
+    value = abs(share) * 100
+    decimals = 0 if value >= 99.95 or value == int(value) else 1 if value >= 1 else 2
+    return f"{MINUS if share < 0 else ''}{value:.{decimals}f} %"
+
+
+def hours(seconds: float | None) -> str:
+    """Seconds as hours, two decimals below ten: 33.2 h · 1.25 h."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOT_AVAILABLE
+    value = abs(seconds) / 3600
+    sign = MINUS if seconds < 0 else ""
+    return (
+        f"{sign}{value:,.0f} h" if value >= 1000 else f"{sign}{value:.1f} h" if value >= 10 else f"{sign}{value:.2f} h"
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that a person would choose: 45 s · 12 min · 33.2 h · 5.3 d."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOT_AVAILABLE
+    size, sign = abs(seconds), MINUS if seconds < 0 else ""
+    for limit, unit_s, unit in ((120, 1, "s"), (5400, 60, "min"), (259_200, 3600, "h")):
+        if size < limit:
+            return f"{sign}{_short(size / unit_s)} {unit}"
+    return f"{sign}{_short(size / 86_400)} d"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def plural(value: float, one: str, many: str | None = None) -> str:
+    """`1 world`, `30 worlds`."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; empty for none."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def slug(text: str) -> str:
+    """A name for a file or an anchor: lower-case letters, digits and hyphens, never empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
