@@ -72,7 +72,7 @@ def test_daily_arrivals_follow_the_daily_cycle() -> None:
     days = 200
     times = arrival_ms(DAILY, Streams(9), horizon_ms=days * 24 * HOUR_MS)
     hours = (times // HOUR_MS) % 24
-    edges = daily_count(DAILY, np.arange(25) * 3600.0)
+    edges = daily_count(DAILY, np.linspace(0.0, DAY_S, 25))
     expected = days * np.diff(edges)
     statistic = float(((np.bincount(hours, minlength=24) - expected) ** 2 / expected).sum())
     assert statistic < stats.chi2(24).ppf(0.99)

@@ -12,7 +12,7 @@ from scipy import stats
 
 import spotbed
 from sim.inputs import JobClass
-from sim.lublin import LublinParameters, clock_s, cumulative_weights_s, job_sizes, lublin_work, runtimes_s
+from sim.lublin import clock_s, cumulative_weights_s, job_sizes, lublin_work, runtimes_s
 from sim.streams import Streams
 from spotbed.work.build import lublin_parameters
 from spotbed.work.swf import read_swf
@@ -33,11 +33,10 @@ def standard_error(probability: float, count: int = JOBS) -> float:
 
 def test_parameters_are_data_with_a_source() -> None:
     text = (Path(spotbed.__file__).parent / "data" / "lublin_feitelson_2003.json").read_text()
-    data = json.loads(text)
-    assert "2003" in data["source"]
-    assert PARAMETERS == LublinParameters(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in data["parameters"].items()}
-    )
+    assert "Journal of Parallel and Distributed Computing 63(11)" in json.loads(text)["source"]
+    assert (PARAMETERS.serial_probability, PARAMETERS.power_of_two_probability) == (0.244, 0.576)
+    assert (PARAMETERS.runtime_1, PARAMETERS.runtime_2) == ((4.2, 0.94), (312, 0.03))
+    assert (PARAMETERS.gap, PARAMETERS.gap_ratio, PARAMETERS.daily) == ((10.2303, 0.4871), 1.0225, (8.1737, 3.9631))
 
 
 def test_sizes_are_serial_powers_of_two_and_others(sizes: np.ndarray) -> None:
@@ -82,7 +81,7 @@ def test_the_clock_turns_once_a_day_and_is_fastest_at_noon() -> None:
     assert weights.sum() == pytest.approx(86_400)
     assert weights.argmax() / 2 == pytest.approx(13.5, abs=0.5)  # half hours: the gamma's mode, 11 half hours moved
     assert weights.argmin() / 2 == pytest.approx(4.5, abs=0.5)
-    days = np.arange(4) * 86_400.0
+    days = np.array([0.0, 1.0, 2.0, 3.0]) * 86_400.0
     assert clock_s(PARAMETERS, days).tolist() == days.tolist()
 
 
@@ -117,7 +116,7 @@ def test_jobs_are_distributed_as_those_of_the_authors_program(spotbed_data: Path
 
 @pytest.mark.published
 def test_gaps_of_the_authors_jobs_follow_our_daily_cycle(spotbed_data: Path) -> None:
-    """Their submissions, taken through our clock, leave gaps of the model's gamma: the cycle and its phase are right."""
+    """Their submissions, taken through our clock, leave gaps of the model's gamma."""
     log = read_swf(spotbed_data / "jobs" / "lublin_256.swf.gz")
     submit_s = log.first_submit_s + log.submit_s
     edges = np.linspace(0.0, 86_400.0, 49)

@@ -157,7 +157,7 @@ def test_an_unknown_id_is_refused(name: str) -> None:
 
 
 def test_circles_are_named() -> None:
-    with pytest.raises(ValueError, match="a after b after a|b after a after b"):
+    with pytest.raises(ValueError, match=r"a after b after a|b after a after b"):
         dependencies((JobClass("a", after=("b",)), JobClass("b", after=("a",))), [0, 1], [0, 1])
     with pytest.raises(ValueError, match="in a circle: a after a"):
         dependencies((JobClass("a", after=("a",)),), [0], [0])

@@ -31,13 +31,13 @@ class Outcome(Enum):
 
 _FAILING = (Outcome.FAILED, Outcome.TIMED_OUT)
 _NOTES = {
-    Outcome.FAILED: "{} jobs failed in the log; they fail here too, without a retry",
-    Outcome.TIMED_OUT: "{} jobs were stopped at their time limit; they fail here too, without a retry",
-    Outcome.LOST: "{} jobs were lost with their machine; their runtime was at least the one recorded, which is used",
-    Outcome.CANCELLED: "{} jobs were cancelled while they ran; the time that they ran is their runtime",
-    Outcome.UNFINISHED: "{} jobs left out: they had not ended",
+    Outcome.FAILED: "{} of {} jobs failed in the log; they fail here too, without a retry",
+    Outcome.TIMED_OUT: "{} of {} jobs were stopped at their time limit; they fail here too, without a retry",
+    Outcome.LOST: "{} of {} jobs were lost with their machine; what they ran before is taken as their runtime",
+    Outcome.CANCELLED: "{} of {} jobs were cancelled while they ran; the time that they ran is their runtime",
+    Outcome.UNFINISHED: "{} of {} jobs left out: they had not ended",
 }
-_NO_CPUS = "{} jobs do not say how many CPUs they had: 1, or what the scenario says"
+_NO_CPUS = "{} of {} jobs do not say how many CPUs they had: 1, or what the scenario says"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def file_work(jobs: Sequence[AccountingJob], template: JobClass, path: Path, not
         records.append(_record(job, submit_s, runtime_s, pool))
     records, dangling = _without_dangling(records)
     if dangling:
-        counts["{} waits for jobs that are not in the file: dropped"] = dangling
-    told = [text.format(count) for text, count in sorted(counts.items())]
+        counts["{} waits of {} jobs dropped: what they wait for is not among them"] = dangling
+    told = sorted(text.format(count, len(jobs)) for text, count in counts.items())
     return FileWork(work_of(records, path), (*notes, *told))
 
 
@@ -90,8 +90,8 @@ def _why_left_out(job: AccountingJob) -> str:
     if job.outcome is Outcome.UNFINISHED:
         return _NOTES[Outcome.UNFINISHED]
     if job.submit_s is None:
-        return "{} jobs left out: they have no time of submission"
-    return "{} jobs left out: they never started"
+        return "{} of {} jobs left out: they have no time of submission"
+    return "{} of {} jobs left out: they never started"
 
 
 def _record(job: AccountingJob, submit_s: float, runtime_s: float, pool: ClassPool) -> JobRecord:

@@ -40,10 +40,10 @@ def batch_work(jobs: Sequence[Any], path: Path, template: JobClass, *, lenient: 
             )
     notes = complaints.settle(len(jobs), lenient=lenient)
     if parents:
-        notes.append(f"{parents} array parents left out: their children are the jobs")
+        notes.append(f"{parents} of {len(jobs)} jobs left out: array parents, whose children are the jobs")
     retried = sum(1 for job in jobs if isinstance(job, Mapping) and len(job.get("attempts") or ()) > 1)
     if retried:
-        notes.append(f"{retried} jobs took more than one attempt: the last one is their runtime")
+        notes.append(f"{retried} of {len(jobs)} jobs took more than one attempt: the last one is their runtime")
     return file_work(read, template, path, notes)
 
 

@@ -256,4 +256,4 @@ def _until(work: Work, horizon_ms: int | None) -> tuple[Work, list[str]]:
         after={job: awaited for job, awaited in after.items() if awaited},
         user=None if work.user is None else work.user[:count],
     )
-    return kept, [f"{len(work) - count} jobs come after the horizon: left out"]
+    return kept, [f"{len(work) - count} of {len(work)} jobs left out: they come after the horizon"]

@@ -78,7 +78,7 @@ def read_delimited(path: Path, *, lenient: bool = False) -> Table:
                 rows.append(Row(reader.line_num, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
         raise InputError(Problem(f"is no table: {error}.", file=str(path), line=reader.line_num)) from None
-    return Table(path, columns, tuple(rows), tuple(complaints.settle(reader.line_num, lenient=lenient)))
+    return Table(path, columns, tuple(rows), tuple(complaints.settle(len(rows) + len(complaints), lenient=lenient)))
 
 
 def _columns(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ class Complaints:
         self._problems: list[Problem] = []
         self._lines: set[int] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
+    def __len__(self) -> int:
+        return len(self._lines)
 
     def add(
         self, line: int, message: str, *, column: str | None = None, value: object = None, hint: str | None = None

@@ -75,7 +75,9 @@ def lsf_work(table: Table, template: JobClass, *, lenient: bool = False) -> File
     notes = [*table.notes, *complaints.settle(len(table.rows), lenient=lenient)]
     guessed = sum(1 for row in table.rows if not _wall_time(row) and _known(row, CPU))
     if guessed:
-        notes.append(f"{guessed} jobs have no run time: their CPU time divided by their slots stands for it")
+        notes.append(
+            f"{guessed} of {len(jobs)} jobs have no run time: their CPU time divided by their slots stands for it"
+        )
     return file_work(jobs, template, table.path, notes)
 
 

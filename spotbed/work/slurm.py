@@ -61,7 +61,7 @@ def sacct_work(table: Table, template: JobClass, *, lenient: bool = False) -> Fi
     notes = [*table.notes, *complaints.settle(len(table.rows), lenient=lenient)]
     jobs, requeued = fold_requeued(jobs)
     if requeued:
-        notes.append(f"{requeued} earlier attempts of requeued jobs folded into their last one")
+        notes.append(f"{requeued} of {len(jobs) + requeued} records folded into a later one of the same job (requeued)")
     jobs = [_with_step_memory(job, step_memory) for job in jobs]
     return file_work(jobs, template, table.path, notes)
 

@@ -190,11 +190,11 @@ def _usable(columns: Columns, processors: Float64) -> tuple[npt.NDArray[np.bool_
     run = columns[_RUN]
     never_ran = (run == 0) & ((columns[_ALLOCATED] <= 0) | (columns[_STATUS] == _CANCELLED))
     reasons = [
-        (run < 0, "have no runtime"),
+        (run < 0, "no runtime"),
         (never_ran, "ended before they started"),
-        ((run >= 0) & ~never_ran & (processors <= 0), "have no number of processors"),
+        ((run >= 0) & ~never_ran & (processors <= 0), "no number of processors"),
     ]
-    notes = [f"{int(those.sum())} jobs of the log left out: they {reason}" for those, reason in reasons if those.any()]
+    notes = [f"{int(those.sum())} of {len(run)} jobs left out: {reason}" for those, reason in reasons if those.any()]
     dropped = np.logical_or.reduce([those for those, _ in reasons])
     return ~dropped, notes
 

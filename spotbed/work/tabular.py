@@ -259,7 +259,7 @@ def run_work(table: Table, template: JobClass, *, lenient: bool = False) -> File
     columns = (*_OF_RUN, "runtime", "deadline", *_OWN_OF_RUN)
     read = table_work(Table(table.path, columns, rows, table.notes), template, lenient=lenient)
     left = len(table.rows) - len(rows)
-    note = (f"{left} jobs of the run left out: they did not end well, so how long they take is not known",)
+    note = (f"{left} of {len(table.rows)} jobs left out: they did not end well, so how long they take is not known",)
     return FileWork(read.jobs, (*read.notes, *(note if left else ())))
 
 
@@ -277,11 +277,6 @@ def _row_of_run(row: Row) -> Row:
     if cells["estimate"].startswith("-"):  # Batsim writes -1 for a job without an estimate
         cells["estimate"] = ""
     return Row(row.line, cells)
-
-
-def columns_text() -> str:
-    """The columns, one a line, for the documentation."""
-    return "\n".join(f"| `{name}` | {column.meaning} |" for name, column in COLUMNS.items())
 
 
 def is_run(path: Path, columns: tuple[str, ...]) -> bool:

@@ -54,11 +54,6 @@ def parse_moment(text: str) -> float | None:
     return _epoch(datetime.fromisoformat(stripped))
 
 
-def has_zone(text: str) -> bool:
-    """Whether a time of day names its zone (seconds since 1970 do)."""
-    return bool(re.search(r"(?:z|[+-]\d{2}:?\d{2})$", text.strip(), re.IGNORECASE)) and "T" in text.upper()
-
-
 def _from_words(words: re.Match[str]) -> float:
     month, day, hour, minute, second, year = words.groups()
     if month not in _MONTHS:
