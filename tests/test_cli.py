@@ -19,7 +19,7 @@ from spotbed.cli.app import app
 from spotbed.cli.app import root as root_callback
 from spotbed.cli.command import command
 from spotbed.cli.progress import LINE_EVERY_S, Lines
-from spotbed.cli.tables import Table, to_csv, to_json, to_markdown, to_text
+from spotbed.cli.tables import Table, to_csv, to_json, to_markdown, to_records, to_text
 from spotbed.cli.terminal import Terminal
 from spotbed.errors import InputError, OutsideError, Problem
 
@@ -212,6 +212,13 @@ def test_a_table_on_a_pipe_is_never_folded_and_never_coloured() -> None:
     assert "[red]not markup[/red]" in text
     assert "\x1b" not in text
     assert "\x1b" in to_text(Table(["x"], [["y"]]), width=40, color=True)
+
+
+def test_a_mapping_in_a_cell_is_words_for_people_and_an_object_in_json() -> None:
+    table = Table(["with"], [[{"base": {"cap": "15m"}, "share": 0.5}]])
+    assert to_markdown(table).splitlines()[-1] == "| base (cap 15m), share 0.5 |"
+    assert to_csv(table).splitlines()[-1] == '"base (cap 15m), share 0.5"'
+    assert json.loads(to_json(to_records(table))) == [{"with": {"base": {"cap": "15m"}, "share": 0.5}}]
 
 
 def test_json_has_numbers_booleans_and_no_nan() -> None:

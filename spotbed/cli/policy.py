@@ -23,7 +23,7 @@ def list_(terminal: Terminal) -> None:
     terminal.result(
         Table(
             ["name", "point", "summary", "parameters", "source", "deployable"],
-            [[p.name, p.point, p.summary, str(p.parameters), p.source, p.deployable] for p in policies.known()],
+            [[p.name, p.point, p.summary, p.parameters, p.source, p.deployable] for p in policies.known()],
         )
     )
 

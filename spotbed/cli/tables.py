@@ -76,6 +76,8 @@ def to_csv(table: Tabular) -> str:
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return shown(value)
     return "" if value is None else value
 
 
@@ -117,7 +119,7 @@ def to_text(table: Tabular, *, width: int | None, color: bool) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as people read it: four significant digits, yes and no, nothing for None."""
+    """A value as people read it: four significant digits, yes and no, nothing for None, `name value` of a mapping."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -126,7 +128,13 @@ def shown(value: Any) -> str:
         return _number(value)
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_nested(item)}" for name, item in value.items())
     return str(value)
+
+
+def _nested(value: Any) -> str:
+    return f"({shown(value)})" if isinstance(value, Mapping) else shown(value)
 
 
 def _number(value: float) -> str:
