@@ -235,6 +235,7 @@ class World:
         usd = 0.0
         if free:
             use.free_ms += billed_ms
+            use.refunded_usd += pool.usd(start, start + billed_ms)
         else:
             use.usd[MINIMUM] += pool.usd(end, end + extra_ms)
             usd = pool.usd(start, start + billed_ms)
@@ -242,7 +243,7 @@ class World:
             if pool.spec.purchase == "on-demand" and self.inputs.billing.by_hour:
                 self._charge_hours(pool, start, start + billed_ms)
         if self.journal is not None:
-            self.journal.instance(instance_fact(instance, reason, usd))
+            self.journal.instance(instance_fact(instance, reason, extra_ms, usd))
 
     def _charge_hours(self, pool: LivePool, start_ms: int, end_ms: int) -> None:
         """Spread an instance's cost over the hours of the world: commitments hold hour by hour."""
@@ -289,7 +290,7 @@ class World:
         return self.event_latency[row(worker.instance.number, index)]
 
 
-def instance_fact(instance: LiveInstance, reason: str, usd: float) -> InstanceFact:
+def instance_fact(instance: LiveInstance, reason: str, minimum_ms: int, usd: float) -> InstanceFact:
     """The journal's entry of an instance that has ended."""
     slots = instance.slots
     return InstanceFact(
@@ -302,6 +303,7 @@ def instance_fact(instance: LiveInstance, reason: str, usd: float) -> InstanceFa
         reason=reason,
         attempts=sum(worker.attempts for worker in slots),
         ms=tuple(sum(worker.ms[cause] for worker in slots) for cause in range(6)),
+        minimum_ms=minimum_ms,
         usd=usd,
     )
 

@@ -65,8 +65,18 @@ _PATHS = {
     "legacy-2019": {"launch": ("launch",)},
 }
 _IN_LAUNCH = "ec2.pending"  # drawn as the market's launch latency, not as a call's
-_FAULTS = ("drop", "duplicate", "delay", "reorder", "empty_receive", "error", "agent_never_registers", "twice",
-           "false_expiry", "probability")
+_FAULTS = (
+    "drop",
+    "duplicate",
+    "delay",
+    "reorder",
+    "empty_receive",
+    "error",
+    "agent_never_registers",
+    "twice",
+    "false_expiry",
+    "probability",
+)
 
 
 @dataclass(frozen=True)
@@ -96,8 +106,11 @@ class Blueprint:
     def billing(self) -> Billing:
         rule = self.book.rules
         free = self.scenario.costs.first_hour_free
-        return Billing(rule.minimum_s, rule.first_hour_free if free is None else free,
-                       by_hour=bool(self.scenario.costs.commitments))
+        return Billing(
+            rule.minimum_s,
+            rule.first_hour_free if free is None else free,
+            by_hour=bool(self.scenario.costs.commitments),
+        )
 
     @cached_property
     def composed(self) -> dict[str, Composed]:
@@ -232,7 +245,9 @@ def service_inputs(preset: ServicesPreset, architecture: str) -> ServiceInputs:
         for operation, paths in _PATHS[architecture].items()
     }
     faults = {key: each.value for key, each in preset.settings.items() if each.role == "fault"}
-    limits = {key: each.value for key, each in preset.settings.items() if each.role == "limit"} if preset.charged else {}
+    limits = (
+        {key: each.value for key, each in preset.settings.items() if each.role == "limit"} if preset.charged else {}
+    )
     bandwidth = preset.settings.get("s3.bandwidth")
     rate = bandwidth.value if bandwidth is not None and preset.charged else 0.0
     return ServiceInputs(latency, faults, limits, rate)
@@ -252,8 +267,20 @@ def _pool(model: PoolModel, price: PricePath, made: Blueprint) -> Pool:
     boot_key = "ec2.boot_windows" if model.os == "windows" else "ec2.boot"
     boot = _latency_dist(made.preset, boot_key) if model.boot is None else dist_of(model.boot)
     list_price = _list_price(made, model, float(price.usd_per_hour.max()))
-    return Pool(model.id, model.instance_type, model.az, model.purchase, model.max, kind.vcpus, kind.memory_gib,
-                kind.gpus, price, list_price, boot, model.os)
+    return Pool(
+        model.id,
+        model.instance_type,
+        model.az,
+        model.purchase,
+        model.max,
+        kind.vcpus,
+        kind.memory_gib,
+        kind.gpus,
+        price,
+        list_price,
+        boot,
+        model.os,
+    )
 
 
 def _latency_dist(preset: ServicesPreset, key: str) -> Dist:
@@ -356,8 +383,11 @@ def _max_prices(model: PriceInterruptions, pools: tuple[Pool, ...]) -> dict[str,
 def _traced(model: TraceInterruptions, pools: tuple[Pool, ...]) -> Interruptions:
     spot = [pool.id for pool in pools if pool.purchase == "spot"]
     paths = model.path
-    traces = {pool: (paths[pool] if isinstance(paths, Mapping) else paths).locate()
-              for pool in spot if not isinstance(paths, Mapping) or pool in paths}
+    traces = {
+        pool: (paths[pool] if isinstance(paths, Mapping) else paths).locate()
+        for pool in spot
+        if not isinstance(paths, Mapping) or pool in paths
+    }
     start = model.start
     common = Interruptions("trace", capacity=load_capacity(traces), burst_ms=0, scale=model.scale)
     if start == "random":

@@ -49,6 +49,7 @@ class InstanceFact:
     reason: str
     attempts: int
     ms: tuple[int, ...]
+    minimum_ms: int  # billed beyond its life
     usd: float
 
 

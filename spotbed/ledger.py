@@ -16,8 +16,12 @@ from spotbed.services_preset import ServicesPreset
 
 TOLERANCE = 1e-9
 _FIXED_ITEMS = ("network.nat-hour", "cloudwatch.metric", "cloudwatch.alarm", "dynamodb.rcu-hour", "dynamodb.wcu-hour")
-_CAUSE_OF_OPERATION = {"checkpoint": "checkpoint", "restore": "checkpoint", "stage_in_gib": "useful",
-                       "stage_out_gib": "useful"}
+_CAUSE_OF_OPERATION = {
+    "checkpoint": "checkpoint",
+    "restore": "checkpoint",
+    "stage_in_gib": "useful",
+    "stage_out_gib": "useful",
+}
 _MS_PER_HOUR = 3_600_000
 
 
@@ -32,6 +36,7 @@ class BillLine:
     usage: float
     unit: str
     usd: float
+    list_usd: float = 0.0  # of instance time: the same time at the on-demand list price
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +108,16 @@ def _instance_lines(
 ) -> list[BillLine]:
     ms: dict[tuple[str, str], int] = {}
     usd: dict[tuple[str, str], float] = {}
+    listed: dict[tuple[str, str], float] = {}
     for use, pool in zip(uses, pools, strict=True):
         factor = uncovered if pool.purchase == "on-demand" else 1.0
         for number, cause in enumerate(INSTANCE_CAUSES):
             key = (f"ec2.{pool.purchase}", cause)
             ms[key] = ms.get(key, 0) + use.ms[number]
             usd[key] = usd.get(key, 0.0) + use.usd[number] * factor
-    return [BillLine(item, cause, ms[item, cause] / 1000 / slots, "instance-second", usd[item, cause])
-            for item, cause in ms]
+            hours = use.ms[number] / _MS_PER_HOUR / slots
+            listed[key] = listed.get(key, 0.0) + hours * pool.on_demand_usd_per_hour
+    return [BillLine(key[0], key[1], ms[key] / 1000 / slots, "instance-second", usd[key], listed[key]) for key in ms]
 
 
 def _storage_lines(uses: Sequence[PoolUse], slots: int, gib: float, book: PriceBook) -> list[BillLine]:
@@ -139,8 +146,10 @@ def _call_lines(
         for item, units in table.get(name, {}).items():
             cause = "fixed" if item in _FIXED_ITEMS else _CAUSE_OF_OPERATION.get(name, "control")
             usage[item, cause] = usage.get((item, cause), 0.0) + units * count
-    return [BillLine(item, cause, units, book.line(item).unit, units * book.usd(item))
-            for (item, cause), units in usage.items()]
+    return [
+        BillLine(item, cause, units, book.line(item).unit, units * book.usd(item))
+        for (item, cause), units in usage.items()
+    ]
 
 
 def _operations(tally: Tally, hours: float) -> dict[str, float]:
@@ -195,11 +204,15 @@ def _covered_share(tally: Tally, pools: Sequence[PoolFacts], costs: Costs, hours
 
 
 def _list_usd(uses: Sequence[PoolUse], pools: Sequence[PoolFacts], slots: int) -> float:
-    return sum(use.ms[USEFUL] / slots * pool.on_demand_usd_per_hour / _MS_PER_HOUR
-               for use, pool in zip(uses, pools, strict=True))
+    return sum(
+        use.ms[USEFUL] / slots * pool.on_demand_usd_per_hour / _MS_PER_HOUR
+        for use, pool in zip(uses, pools, strict=True)
+    )
 
 
-def control_usd_per_job(tally: Tally, architecture: str, book: PriceBook, preset: ServicesPreset) -> tuple[float, float]:
+def control_usd_per_job(
+    tally: Tally, architecture: str, book: PriceBook, preset: ServicesPreset
+) -> tuple[float, float]:
     """(USD of the calls of one attempt, USD of one submission): what a job's calls cost beside its instance time."""
     table = preset.operations[_table_of(architecture)]
     names = ("deliver", "step", "park", "claim_hit", "start", "complete")

@@ -33,6 +33,7 @@ class PoolUse:
     instance_usd: float = 0.0
     list_usd: float = 0.0  # the same instance time at the on-demand list price
     free_ms: int = 0
+    refunded_usd: float = 0.0  # what the free time would have cost
     instances: int = 0
     interruptions: int = 0
     launch_failures: int = 0

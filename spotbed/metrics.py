@@ -78,7 +78,7 @@ def metrics(tally: Tally, work: Work, pools: list[PoolFacts], cost_usd: float, s
     spot = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase == "spot"]
     on_demand = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase != "spot"]
     failed = int(counts[metering.GAVE_UP] + counts[metering.CANCELLED])
-    mean = (lambda values: float(values.mean()) if len(values) else float("nan"))
+    mean = lambda values: float(values.mean()) if len(values) else float("nan")
     return {
         "cost_usd": cost_usd,
         "makespan_s": float(ended.max() - times.submit_ms[0]) / _S if len(ended) else float("nan"),

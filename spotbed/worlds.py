@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from scheduler.policy import Policy
 from sim.inputs import Work, WorldInputs
+from spotbed import metering
 from spotbed.build import Blueprint
 from spotbed.journal import Journal
 from spotbed.ledger import Bill, make_bill
@@ -25,6 +28,9 @@ class WorldResult:
     bill: Bill
     samples: list[tuple[int, int, int, int, int]]
     limits: dict[str, int]
+    refunded_usd: float
+    done: bytes  # one byte a job: whether it ended well
+    bounds: dict[str, float | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -52,7 +58,9 @@ def simulate(inputs: WorldInputs, policy: Policy, journal: Journal | None = None
             gc.enable()
 
 
-def run_world(made: Blueprint, composed: Composed, number: int, *, seed: int | None = None, journal: bool = False) -> WorldRun:
+def run_world(
+    made: Blueprint, composed: Composed, number: int, *, seed: int | None = None, journal: bool = False
+) -> WorldRun:
     """Simulate world `number` under a policy, and bill it."""
     inputs, notes = made.world(number, composed, seed)
     kept = Journal() if journal else None
@@ -60,7 +68,17 @@ def run_world(made: Blueprint, composed: Composed, number: int, *, seed: int | N
     bill = bill_of(made, composed, tally, inputs.work)
     facts = made.pool_facts() if tally.pools else []
     values = metrics(tally, inputs.work, facts, bill.total_usd, inputs.slots_per_instance)
-    result = WorldResult(composed.label, number, values, bill, tally.samples, tally.limits, [*notes, *tally.notes])
+    result = WorldResult(
+        composed.label,
+        number,
+        values,
+        bill,
+        tally.samples,
+        tally.limits,
+        sum(use.refunded_usd for use in tally.pools),
+        (np.frombuffer(tally.jobs.status, dtype=np.int8) == metering.DONE).tobytes(),
+        notes=[*notes, *tally.notes],
+    )
     return WorldRun(result, inputs, tally, kept)
 
 

@@ -1,0 +1,313 @@
+"""What the commands do, for scripts and notebooks: run, compare, demo, load."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spotbed.build import Blueprint, blueprint
+from spotbed.comparison import Finished, compare_worlds
+from spotbed.errors import InputError, Problem
+from spotbed.files import check_replaceable, new_folder, report_folder, write_bytes, write_text
+from spotbed.frames import journal_frame, run_data
+from spotbed.policies.compose import Composed
+from spotbed.progress import Progress, Silent
+from spotbed.provenance import provenance
+from spotbed.scenario.load import load_scenario
+from spotbed.summary import assumed_values, differing_rows, findings_of, queue_band, results_of
+from spotbed.worlds import run_world
+
+if TYPE_CHECKING:
+    from spotbed.journal import Journal
+    from spotbed.report.data import ComparisonData, RunData
+    from spotbed.scenario.models import Scenario
+
+DEMO = Path(__file__).parent / "data" / "demo.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run that is written."""
+
+    path: Path
+    results: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison that is written."""
+
+    path: Path
+    results: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """A run's folder as DataFrames by name, with `journal`, `results` and `provenance`."""
+    import json
+
+    import pandas as pd
+
+    folder = Path(path)
+    if not (folder / "jobs.csv").is_file():
+        raise InputError(Problem("is no folder of a run.", str(folder), hint="`spotbed run` writes one."))
+    frames: dict[str, Any] = {file.stem: pd.read_csv(file) for file in sorted(folder.glob("*.csv"))}
+    for name in ("results", "provenance"):
+        frames[name] = json.loads((folder / f"{name}.json").read_text("utf-8"))
+    if (folder / "journal.parquet").is_file():
+        frames["journal"] = read_parquet(folder / "journal.parquet")
+    return frames
+
+
+def run_scenario(
+    path: str | Path,
+    *,
+    policy: str | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    journal: bool = True,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """One world under one policy (the first, if none is named): its folder, with journal and report."""
+    progress = progress or Silent()
+    scenario = load_scenario(Path(path), overrides)
+    label = policy or scenario.policies[0].label
+    made = blueprint(scenario)
+    composed = _policy(made, label)
+    seed = scenario.seed if seed is None else seed
+    target = out or report_folder(scenario.name, label, str(seed))
+    check_replaceable(target)
+    progress.update(0, 2, f"simulating {label}")
+    run = run_world(made, composed, 0, seed=seed, journal=journal)
+    finished = Finished({label: [run.result]}, {})
+    results = results_of(made, finished, label, [label], gates=())
+    data = run_data(made, composed, run, results)
+    data.provenance = _provenance(
+        made,
+        {"seed": seed},
+        journal_sha256=run.journal.sha256() if run.journal else None,
+        policy=label,
+        policy_sha256=composed.sha256,
+    )
+    progress.update(1, 2, "writing")
+    with new_folder(target) as folder:
+        write_run(data, folder, run.journal)
+        _write_run_html(data, folder / "report.html")
+    progress.update(2, 2, "done")
+    return RunFolder(target, results)
+
+
+def compare_scenario(
+    path: str | Path,
+    *,
+    baseline: str | None = None,
+    replications: int | None = None,
+    jobs: int | None = None,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+    policies: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """All policies of a scenario (or `policies` and the baseline) on the same worlds, with the report."""
+    progress = progress or Silent()
+    changed = [
+        *overrides,
+        *([f"replications={replications}"] if replications else []),
+        *([f"baseline={baseline}"] if baseline else []),
+    ]
+    scenario = load_scenario(Path(path), changed)
+    made = blueprint(scenario)
+    labels = _chosen(made, scenario.baseline, policies)
+    target = out or report_folder(scenario.name)
+    check_replaceable(target)
+    finished = compare_worlds(made, Path(path), changed, labels, jobs, progress, target)
+    data, notes = comparison_data(made, finished, labels)
+    with new_folder(target) as folder:
+        write_comparison(data, folder)
+        for label, journal in finished.journals().items():
+            write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
+    finished.forget()
+    return Comparison(target, data.results, notes)
+
+
+def demo(out: Path, progress: Progress | None = None) -> Comparison:
+    """The demo scenario: five policies, one small regression."""
+    return compare_scenario(DEMO, out=out, progress=progress)
+
+
+def _policy(made: Blueprint, label: str) -> Composed:
+    if label not in made.composed:
+        from spotbed.scenario.problems import suggestion
+
+        hint = suggestion(label, list(made.composed))
+        raise InputError(Problem(f"{label!r} is not the label of a policy.", value=label, hint=hint))
+    return made.composed[label]
+
+
+def _chosen(made: Blueprint, baseline: str, policies: Sequence[str] | None) -> list[str]:
+    wanted = list(made.composed) if policies is None else [baseline, *policies]
+    for label in wanted:
+        _policy(made, label)
+    return [label for label in made.composed if label in wanted]
+
+
+def _provenance(made: Blueprint, seeds: Mapping[str, int], **more: Any) -> dict[str, Any]:
+    return provenance(
+        ["spotbed", *sys.argv[1:]],
+        made.input_files(),
+        seeds,
+        price_book_date=made.book.date,
+        price_book_sha256=made.book.sha256,
+        services_sha256=made.preset.sha256,
+        scenario_sha256=made.scenario.sha256,
+        **more,
+    )
+
+
+def comparison_data(made: Blueprint, finished: Finished, labels: Sequence[str]) -> tuple[ComparisonData, list[str]]:
+    """What the report of a comparison is made from, and the notes of its worlds."""
+    from spotbed.report.data import ComparisonData
+    from spotbed.stats.method import method_text
+
+    scenario = made.scenario
+    gates = [gate for gate in scenario.gates if set(gate.for_) & set(labels)]
+    results = results_of(made, finished, scenario.baseline, labels, gates)
+    notes = list(dict.fromkeys(note for label in labels for result in finished.results[label] for note in result.notes))
+    data = ComparisonData(
+        results=results,
+        worlds=finished.worlds_frame(scenario.seed),
+        bill=finished.bill_frame(labels),
+        queue_depth=queue_band(finished, labels),
+        runs={label: _run_of(made, finished, label) for label in labels},
+        notes=notes,
+        assumed=assumed_values(made, labels),
+        differing=differing_rows(made, labels),
+        findings=findings_of(made, finished, labels),
+        coverage=method_text(),
+        description=scenario.description or "",
+    )
+    data.provenance = _provenance(
+        made,
+        {"seed": scenario.seed, "worlds": scenario.replications},
+        policies={label: made.composed[label].sha256 for label in labels},
+        journal_sha256=finished.journal_hashes(),
+    )
+    return data, notes
+
+
+def _run_of(made: Blueprint, finished: Finished, label: str) -> RunData:
+    data = finished.runs[label]
+    data.provenance = _provenance(
+        made,
+        {"seed": made.scenario.seed},
+        policy=label,
+        policy_sha256=made.composed[label].sha256,
+        journal_sha256=finished.journal_hashes().get(label),
+    )
+    return data
+
+
+# writing ------------------------------------------------------------------------------------------------------------
+def slug(label: str) -> str:
+    """A label as the name of a folder."""
+    return "".join(character if character.isalnum() or character in "._-+" else "-" for character in label)
+
+
+def write_run(data: RunData, folder: Path, journal: Journal | None) -> None:
+    """The tables, results and provenance of a run, and its journal if one was kept."""
+    for name in ("jobs", "workers", "attempts", "timeline", "events", "prices", "bill"):
+        write_text(folder / f"{name}.csv", getattr(data, name).to_csv(index=False, lineterminator="\n"))
+    write_json(folder / "results.json", data.results)
+    write_json(folder / "provenance.json", data.provenance)
+    write_json(folder / "notes.json", {"notes": data.notes})
+    if journal is not None:
+        write_journal(journal_frame(journal), folder / "journal.parquet")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON for people: indented, UTF-8."""
+    import json
+
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def write_journal(frame: Any, path: Path) -> None:
+    """A journal's rows as Parquet."""
+    import duckdb
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.register("journal", frame)
+        connection.execute(
+            f"COPY journal TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def read_parquet(path: Path) -> Any:
+    """A Parquet file as a DataFrame."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).df()
+
+
+def write_comparison(data: ComparisonData, folder: Path) -> None:
+    """The folder of a comparison: results, tables, the run of world 0 under each policy, and the report."""
+    from spotbed.report.html import write_comparison_html
+
+    write_json(folder / "results.json", data.results)
+    for name in ("worlds", "bill", "queue_depth"):
+        write_text(folder / f"{name}.csv", getattr(data, name).to_csv(index=False, lineterminator="\n"))
+    write_json(folder / "provenance.json", data.provenance)
+    write_json(
+        folder / "notes.json",
+        {
+            name: getattr(data, name)
+            for name in ("notes", "assumed", "differing", "findings", "coverage", "description")
+        },
+    )
+    for label, run in data.runs.items():
+        write_run(run, folder / "runs" / slug(label), None)
+    write_comparison_html(data, folder / "index.html")
+
+
+def _write_run_html(data: RunData, path: Path) -> None:
+    from spotbed.report.html import write_run_html
+
+    write_run_html(data, path)
+
+
+def write_reports(folders: Sequence[Path], written_as: str, out: Path | None = None) -> list[Path]:
+    """The report of finished runs or comparisons again, as html, md or csv; returns what was written."""
+    return [path for folder in folders for path in _write_report(Path(folder), written_as, out)]
+
+
+def _write_report(folder: Path, written_as: str, out: Path | None) -> list[Path]:
+    from spotbed.report import data as frames
+    from spotbed.report.html import write_comparison_html, write_run_html
+    from spotbed.report.markdown import write_comparison_markdown, write_run_markdown
+    from spotbed.report.tables import write_csv
+
+    whole = frames.is_comparison(folder)
+    data: Any = frames.load_comparison(folder) if whole else frames.load_run(folder)
+    place = out or folder
+    if written_as == "html":
+        path = place / ("index.html" if whole else "report.html")
+        (write_comparison_html if whole else write_run_html)(data, path)
+        return [path]
+    if written_as == "md":
+        (write_comparison_markdown if whole else write_run_markdown)(data, place)
+        return [place / "report.md"]
+    return write_csv(data, place)
+
+
+def scenario_of(path: str | Path) -> Scenario:
+    """A scenario, read and checked."""
+    return load_scenario(Path(path))
+
+
+__all__ = ["Comparison", "RunFolder", "compare_scenario", "demo", "load", "run_scenario", "write_bytes"]
