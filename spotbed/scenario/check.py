@@ -36,7 +36,8 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("costs",), check_world.check_costs),
     (("services",), check_world.check_services),
     (("policies",), check_policies.check_labels),
-    (("policies", "baseline", "gates"), check_policies.check_references),
+    (("policies", "baseline"), check_policies.check_baseline),
+    (("policies", "gates"), check_policies.check_gates),
     (("policies",), check_policies.check_policies),
     (("policies", "capacity", "workload"), check_policies.check_purchase),
 )

@@ -28,12 +28,17 @@ def check_labels(scenario: Scenario, teller: Teller) -> None:
     tell_duplicates(labels, teller, ("policies",), "label")
 
 
-def check_references(scenario: Scenario, teller: Teller) -> None:
-    """Baseline and gates name policies that are there."""
+def check_baseline(scenario: Scenario, teller: Teller) -> None:
+    """The baseline is a policy."""
     labels = [policy.label for policy in scenario.policies]
     if scenario.baseline not in labels:
         message = f"{shown(scenario.baseline)} is not the label of a policy."
         teller.error(message, ("baseline",), suggestion(scenario.baseline, labels))
+
+
+def check_gates(scenario: Scenario, teller: Teller) -> None:
+    """The candidates of gates are policies."""
+    labels = [policy.label for policy in scenario.policies]
     for number, gate in enumerate(scenario.gates):
         for position, label in enumerate(gate.for_):
             if label not in labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from spotbed.scenario.models import Scenario
@@ -25,6 +25,7 @@ from spotbed.scenario.tell import Teller
 from spotbed.scenario.units import format_duration, format_size
 from spotbed.scenario.yaml_positions import Keys
 
+_After = tuple[str, Sequence[str]]  # a class or job, and what it waits for
 _LN_2 = 0.6931471805599453
 
 
@@ -91,33 +92,34 @@ def check_dependencies(scenario: Scenario, teller: Teller) -> None:
     """What jobs wait for exists, and nothing waits for itself."""
     workload = scenario.workload
     if isinstance(workload, Synthetic):
-        after = {item.name: item.after for item in workload.classes}
-        _tell_unknown(after, teller, ("workload", "classes"), ids_of=after)
-        _tell_cycle(after, teller, ("workload", "classes"))
+        pairs = [(item.name, item.after) for item in workload.classes]
+        _tell_unknown(pairs, teller, ("workload", "classes"), ids_of=dict(pairs))
+        _tell_cycle(pairs, teller, ("workload", "classes"))
     if isinstance(workload, Inline):
-        after = {job.id: job.after for job in workload.jobs_list}
-        _tell_unknown(after, teller, ("workload", "jobs_list"), ids_of=())
-        _tell_cycle(after, teller, ("workload", "jobs_list"))
+        pairs = [(job.id, job.after) for job in workload.jobs_list]
+        _tell_unknown(pairs, teller, ("workload", "jobs_list"), ids_of=())
+        _tell_cycle(pairs, teller, ("workload", "jobs_list"))
 
 
-def _tell_unknown(after: Mapping[str, Sequence[str]], teller: Teller, keys: Keys, *, ids_of: Iterable[str]) -> None:
-    """Names in `after` that are none of its keys, nor ids such as CLASS-0 of the classes `ids_of`."""
-    classes = set(ids_of)
-    for number, names in enumerate(after.values()):
-        for position, name in enumerate(names):
+def _tell_unknown(pairs: Sequence[_After], teller: Teller, keys: Keys, *, ids_of: Collection[str]) -> None:
+    """Names to wait for that nothing has, and that are no ids such as CLASS-0 of the classes `ids_of`."""
+    names = {name for name, _ in pairs}
+    for number, (_, awaited) in enumerate(pairs):
+        for position, name in enumerate(awaited):
             stem, _, index = name.rpartition("-")
-            if name not in after and not (stem in classes and index.isdecimal()):
-                where = (*keys, number, "after", position)
-                teller.error(f"{shown(name)} is not known.", where, suggestion(name, after))
+            if name not in names and not (stem in ids_of and index.isdecimal()):
+                teller.error(
+                    f"{shown(name)} is not known.", (*keys, number, "after", position), suggestion(name, names)
+                )
 
 
-def _tell_cycle(after: Mapping[str, Sequence[str]], teller: Teller, keys: Keys) -> None:
+def _tell_cycle(pairs: Sequence[_After], teller: Teller, keys: Keys) -> None:
     try:
-        TopologicalSorter(after).prepare()
+        TopologicalSorter(dict(pairs)).prepare()
     except CycleError as error:
         circle = list(reversed(error.args[1]))
-        number = list(after).index(next(name for name in after if name in circle))
-        chain = " waits for ".join(circle[:8]) + (" ..." if len(circle) > 8 else "")
+        number = next(number for number, (name, _) in enumerate(pairs) if name in circle)
+        chain = " waits for ".join(circle[:8]) + (" waits for ..." if len(circle) > 8 else "")
         teller.error(f"jobs wait for each other in a circle: {chain}.", (*keys, number, "after"), "Cut it somewhere.")
 
 

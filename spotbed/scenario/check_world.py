@@ -122,7 +122,8 @@ def check_services(scenario: Scenario, teller: Teller) -> None:
         service_values(scenario.services)
     except InputError as error:
         for problem in error.problems:
-            teller.error(problem.message, _keys_of(problem.path or "services", teller), problem.hint)
+            keys = _keys_of(problem.path or "services", teller)
+            teller.error(problem.message, keys, problem.hint, of_key=problem.message == "unknown key.")
 
 
 def _keys_of(path: str, teller: Teller) -> Keys:

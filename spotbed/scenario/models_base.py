@@ -26,12 +26,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from spotbed.scenario.paths import locate
 
 T = TypeVar("T")
-_DEFAULTS = json.loads(Path(__file__).with_name("defaults.json").read_text("utf-8"))
+DEFAULTS = json.loads(Path(__file__).with_name("defaults.json").read_text("utf-8"))
 
 
 def default(key: str) -> Any:
     """The default of a model parameter, as it would be written in a scenario; its source stands in defaults.json."""
-    return _DEFAULTS[key]["value"]
+    return DEFAULTS[key]["value"]
 
 
 def as_written(value: Any) -> Any:

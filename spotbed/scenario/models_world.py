@@ -98,7 +98,7 @@ class ConstantPrices(Section):
 
 def _kind_of_start(value: Any) -> str:
     if isinstance(value, Mapping | Every):
-        return "every"
+        return "stepped"
     return "random" if value == "random" else "fixed"
 
 
@@ -109,7 +109,7 @@ class Every(Section):
 
 
 Start = Annotated[
-    Annotated[Duration, Tag("fixed")] | Annotated[Literal["random"], Tag("random")] | Annotated[Every, Tag("every")],
+    Annotated[Duration, Tag("fixed")] | Annotated[Literal["random"], Tag("random")] | Annotated[Every, Tag("stepped")],
     Discriminator(_kind_of_start),
 ]
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spotbed.scenario.models_base import DEFAULTS
 from spotbed.scenario.schema import QUANTITIES, scenario_schema
 
 Schema = Mapping[str, Any]
@@ -21,7 +22,15 @@ def reference() -> str:
     for name in _reachable(schema):
         part = schema["$defs"][name]
         sections += ["", f"### {name}", "", *_body(name, part, traits)]
-    return "\n".join(sections) + "\n"
+    return "\n".join([*sections, "", *_sources()]) + "\n"
+
+
+def _sources() -> list[str]:
+    """Where the defaults that are model parameters come from."""
+    rows = ["## Where defaults come from", "", "| key | default | source | range |", "|---|---|---|---|"]
+    for key, entry in DEFAULTS.items():
+        rows.append(f"| `{key}` | `{_flow(entry['value'])}` | {_escape(entry['source'])} | {entry.get('range', '')} |")
+    return rows
 
 
 def _body(name: str, part: Schema, traits: Schema) -> list[str]:

@@ -111,8 +111,8 @@ class Translator:
         key = str(context["discriminator"]).removesuffix("()")
         if not isinstance(value, Mapping):
             return f"must be a mapping with `{key}`, not {_named(value)}.", "", ""
-        if key not in value:
-            return _ABSENT, f"Say `{key}: ...`.", key
+        if value.get(key) is None:
+            return (_ABSENT if key not in value else "has no value."), f"Say `{key}: ...`.", key
         choices = [part.strip("'") for part in context["expected_tags"].split(", ")]
         return f"{shown(value[key])} is not known.", suggestion(value[key], choices), key
 

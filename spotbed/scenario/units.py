@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
@@ -185,9 +186,11 @@ def _quantity(
 ) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
     """What makes a float (or datetime) of a model a quantity: read from text, shown as text, described for editors."""
 
+    remembered = lru_cache(maxsize=4096)(parse)  # the same few texts stand in a scenario again and again
+
     def read(value: object) -> Any:
         try:
-            return parse(value)
+            return remembered(value) if isinstance(value, str) else parse(value)
         except UnitError as error:
             raise PydanticCustomError("unit", "{text}", {"text": error.message, "hint": error.hint}) from None
 

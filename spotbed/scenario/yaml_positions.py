@@ -7,6 +7,7 @@ unfolds. Scalars follow the core schema of YAML 1.2: only true and false are boo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -178,7 +179,7 @@ def scalar_of(text: str) -> Any:
         return text[0] in "tT"
     if _INT.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text) and not _leading_zero(text):
+    if _FLOAT.fullmatch(text) and not _leading_zero(text) and math.isfinite(float(text)):
         return float(text)
     if _INFINITE.fullmatch(text):
         return float(text.replace(".", ""))
