@@ -10,6 +10,7 @@ the record's is stale, and changes nothing: so a job may run twice, but it ends 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 from scheduler.commands import Delay, GiveUp, JobCommand, Queue, ReleaseDependants, SetTimer, Unqueue
@@ -38,76 +39,45 @@ RECONSIDER = "reconsider"
 _ENDED_WELL: tuple[JobCommand, ...] = (ReleaseDependants(True),)
 
 
-def _queued(
-    job: Job,
-    policy: Policy,
-    now_ms: int,
-    epoch: int,
-    failures: int,
-    interruptions: int,
-    progress: int,
-    delayed_ms: int = -1,
-) -> Result:
-    """The record in phase queued, and the order to index it."""
-    ticket = job.ticket
-    waiting = Job(
-        ticket,
-        "queued",
-        epoch,
-        failures,
-        interruptions,
-        progress,
-        job.purchase,
-        job.bound,
-        0,
-        job.delayed_ms if delayed_ms < 0 else delayed_ms,
-    )
+def _queued(job: Job, policy: Policy, now_ms: int) -> Result:
+    """The record in phase queued, with the counters that `job` has, and the order to index it."""
     if job.bound:
         purchase, reconsider_ms = job.bound, 0
     else:
-        purchase, reconsider_ms = policy.place.route(waiting, now_ms)
-    if purchase != waiting.purchase:
-        waiting = Job(
-            ticket, "queued", epoch, failures, interruptions, progress, purchase, job.bound, 0, waiting.delayed_ms
-        )
-    queue = Queue(policy.order.key(waiting), purchase)
-    return waiting, ((queue, SetTimer(RECONSIDER, reconsider_ms)) if reconsider_ms else (queue,))
-
-
-def _same(job: Job, phase: str) -> Job:
-    return Job(
+        purchase, reconsider_ms = policy.place.route(job, now_ms)
+    waiting = Job(
         job.ticket,
-        phase,
+        "queued",
         job.epoch,
         job.failures,
         job.interruptions,
         job.progress_ms,
-        job.purchase,
+        purchase,
         job.bound,
-        job.waiting_for,
+        0,
         job.delayed_ms,
     )
+    queue = Queue(policy.order.key(waiting), purchase)
+    return waiting, ((queue, SetTimer(RECONSIDER, reconsider_ms)) if reconsider_ms else (queue,))
 
 
 def submitted(job: Job, event: Submitted, policy: Policy) -> Result:
     if job.waiting_for:
-        return _same(job, "held"), ()
-    return _queued(job, policy, event.at_ms, 0, 0, 0, 0)
+        return replace(job, phase="held"), ()
+    return _queued(job, policy, event.at_ms)
 
 
 def dependency_met(job: Job, event: DependencyMet, policy: Policy) -> Result:
-    left = job.waiting_for - 1
-    if left > 0:
-        return Job(job.ticket, "held", waiting_for=left), ()
-    return _queued(job, policy, event.at_ms, 0, 0, 0, 0)
+    left = replace(job, waiting_for=job.waiting_for - 1)
+    return (left, ()) if left.waiting_for else _queued(left, policy, event.at_ms)
 
 
 def dependency_failed(job: Job, event: DependencyFailed, policy: Policy) -> Result:
-    return _same(job, "failed"), (GiveUp("dependency"), ReleaseDependants(False))
+    return replace(job, phase="failed"), (GiveUp("dependency"), ReleaseDependants(False))
 
 
 def claimed(job: Job, event: Claimed, policy: Policy) -> Result:
-    return Job(
+    leased = Job(
         job.ticket,
         "leased",
         job.epoch + 1,
@@ -118,30 +88,20 @@ def claimed(job: Job, event: Claimed, policy: Policy) -> Result:
         job.bound,
         0,
         job.delayed_ms,
-    ), ()
+    )
+    return leased, ()
 
 
 def routed(job: Job, event: Routed, policy: Policy) -> Result:
-    bound = Job(
-        job.ticket,
-        job.phase,
-        job.epoch,
-        job.failures,
-        job.interruptions,
-        job.progress_ms,
-        job.purchase,
-        event.purchase,
-        0,
-        job.delayed_ms,
-    )
+    bound = replace(job, bound=event.purchase)
     if job.phase != "queued" or job.purchase == event.purchase:
         return bound, ()
-    return _queued(bound, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms)
+    return _queued(bound, policy, event.at_ms)
 
 
 def timer_in_queue(job: Job, event: TimerFired, policy: Policy) -> Result:
     """The place policy asked to be asked again."""
-    queued, commands = _queued(job, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms)
+    queued, commands = _queued(job, policy, event.at_ms)
     if queued.purchase == job.purchase:
         return job, tuple(command for command in commands if type(command) is SetTimer)
     return queued, commands
@@ -150,14 +110,14 @@ def timer_in_queue(job: Job, event: TimerFired, policy: Policy) -> Result:
 def delay_over(job: Job, event: TimerFired, policy: Policy) -> Result:
     if event.name == RECONSIDER:
         return job, ()
-    return _queued(job, policy, event.at_ms, job.epoch, job.failures, job.interruptions, job.progress_ms)
+    return _queued(job, policy, event.at_ms)
 
 
 def attempt_ended(job: Job, event: AttemptEnded, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()  # fenced
     if event.cause == DONE:
-        return Job(
+        done = Job(
             job.ticket,
             "done",
             job.epoch,
@@ -168,71 +128,37 @@ def attempt_ended(job: Job, event: AttemptEnded, policy: Policy) -> Result:
             job.bound,
             0,
             job.delayed_ms,
-        ), _ENDED_WELL
-    progress = event.progress_ms if event.progress_ms > job.progress_ms else job.progress_ms
+        )
+        return done, _ENDED_WELL
+    safe = replace(job, progress_ms=max(event.progress_ms, job.progress_ms))
     if event.cause in INFRASTRUCTURE:
-        interruptions = job.interruptions + (event.cause in (INTERRUPTED, LEASE_LOST))
-        return _queued(job, policy, event.at_ms, job.epoch, job.failures, interruptions, progress)
-    return _application_failed(job, event, policy, progress)
+        lost = event.cause in (INTERRUPTED, LEASE_LOST)
+        return _queued(replace(safe, interruptions=job.interruptions + lost), policy, event.at_ms)
+    return _application_failed(replace(safe, phase="failed", failures=job.failures + 1), event, policy)
 
 
-def _application_failed(job: Job, event: AttemptEnded, policy: Policy, progress: int) -> Result:
+def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Result:
     """Spend a retry. The next attempt goes on from the last whole checkpoint, as after an interruption."""
-    failures = job.failures + 1
-    failed = Job(
-        job.ticket,
-        "failed",
-        job.epoch,
-        failures,
-        job.interruptions,
-        progress,
-        job.purchase,
-        job.bound,
-        0,
-        job.delayed_ms,
-    )
     delay_ms: int | None = None
-    if failures <= job.ticket.spec.retries:
-        u = draw(policy.settings.seed, job.ticket.id, job.epoch, "retry")
+    if failed.failures <= failed.ticket.spec.retries:
+        u = draw(policy.settings.seed, failed.ticket.id, failed.epoch, "retry")
         delay_ms = policy.retry.delay_ms(failed, event.cause, u)
     if delay_ms is None:
         return failed, (GiveUp(event.cause), ReleaseDependants(False))
     if delay_ms == 0:
-        return _queued(failed, policy, event.at_ms, job.epoch, failures, job.interruptions, progress)
-    return Job(
-        job.ticket,
-        "delayed",
-        job.epoch,
-        failures,
-        job.interruptions,
-        progress,
-        job.purchase,
-        job.bound,
-        0,
-        job.delayed_ms + delay_ms,
-    ), (Delay(delay_ms),)
+        return _queued(failed, policy, event.at_ms)
+    return replace(failed, phase="delayed", delayed_ms=failed.delayed_ms + delay_ms), (Delay(delay_ms),)
 
 
 def lease_expired(job: Job, event: LeaseExpired, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()
-    return _queued(job, policy, event.at_ms, job.epoch, job.failures, job.interruptions + 1, job.progress_ms)
+    return _queued(replace(job, interruptions=job.interruptions + 1), policy, event.at_ms)
 
 
 def cancelled(job: Job, event: Cancelled, policy: Policy) -> Result:
     """A cancelled job takes a new epoch, so what still runs of it can no longer complete."""
-    ended = Job(
-        job.ticket,
-        "cancelled",
-        job.epoch + 1,
-        job.failures,
-        job.interruptions,
-        job.progress_ms,
-        job.purchase,
-        job.bound,
-        0,
-        job.delayed_ms,
-    )
+    ended = replace(job, phase="cancelled", epoch=job.epoch + 1)
     release = ReleaseDependants(False)
     return ended, ((Unqueue(), release) if job.phase == "queued" else (release,))
 

@@ -11,42 +11,30 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from scheduler import fleet as fleet_role
-from scheduler import job as job_role
 from scheduler import worker as worker_role
 from scheduler.commands import (
     BudgetReached,
     Checkpoint,
     Claim,
     Complete,
-    Delay,
     Fail,
-    GiveUp,
     Launch,
     Move,
     Protect,
-    Queue,
     Release,
-    ReleaseDependants,
     RollOver,
     Route,
     SetTimer,
     Start,
     Stop,
     StopWorker,
-    Unqueue,
 )
 from scheduler.events import (
     CHECKPOINTED,
     DONE,
-    FAILED,
     INTERRUPTED,
-    LEASE_LOST,
-    STRING_MISSING,
-    TIMEOUT,
     AttemptEnded,
     Claimed,
-    DependencyFailed,
-    DependencyMet,
     InterruptionSeen,
     JobClaimed,
     LaunchFailed,
@@ -60,7 +48,6 @@ from scheduler.events import (
     Rebalance,
     Routed,
     StopOrdered,
-    Submitted,
     Tick,
     TimerFired,
     Woken,
@@ -68,63 +55,40 @@ from scheduler.events import (
 from scheduler.fleet import Fleet
 from scheduler.job_record import Job
 from scheduler.policy import Policy
-from sim import attempts
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
-from sim.index import Demand, JobIndex, QueueClass, work_left_ms
+from sim.index import Demand, QueueClass, work_left_ms
 from sim.inputs import WorldInputs
-from sim.instances import NOT_YET, LivePool, LiveWorker
+from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
+from sim.jobs import journaled
 from sim.observe import observe
-from sim.services import row
-from sim.submissions import Submissions
-from sim.world import World
+from sim.running import AttemptWorld
+from sim.services import MASK, SPREAD_EPOCH, SPREAD_JOB, row
 from spotbed import metering
-from spotbed.journal import AttemptFact, Journal
+from spotbed.journal import Journal
 
 OPERATIONS = (
-    "submit",
-    "claim_hit",
-    "claim_empty",
-    "start",
-    "complete",
-    "fail",
-    "release",
-    "report",
-    "event",
-    "wake",
-    "renewal",
-    "tick",
-    "launch",
-    "worker_start",
-    "roll_over",
-    "stop",
-    "order",
-)
+    "submit", "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
+    "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap",
+)  # fmt: skip
 
 
-class DecoupledWorld(World):
+class DecoupledWorld(AttemptWorld):
     """One world under a decoupled policy. `run()` returns its tally."""
-
-    architecture = "decoupled"
 
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(inputs, policy, journal)
-        self.submissions = Submissions(inputs)
-        self.records: dict[int, Job] = {}
-        self.index = JobIndex(self._waits)
         self.fleet = Fleet()
-        self.workers: dict[str, LiveWorker] = {}
-        self.licences = dict(inputs.licences)
-        self.ended = 0  # jobs in a final phase
-        self.idle_workers = 0
+        self.workers: dict[str, LiveWorker] = {}  # those that are ready, by name
+        self.sighted: dict[str, int] = {}  # jobs that the fleet was last shown: id -> index
         self.silent: list[tuple[int, LiveWorker, int, int]] = []  # lost without an event: found by the reaper
-        self.worker_step, self.job_step, self.fleet_step = self._steps()
+        self.worker_step, self.fleet_step = self._steps()
         self.report_latency = self.latencies.table("report")
         self.start_latency = self.latencies.table("start")
         self.wake_latency = self.latencies.table("wake")
         self.order_latency = self.latencies.table("order")
         self.operations = dict.fromkeys(OPERATIONS, 0)
-        self.renewal_ms = policy.settings.lease_ms // 3
-        self.holders: dict[int, LiveWorker] = {}
+        self._expires_falsely = self.faults.active("lease.false_expiry")
+        self._runs_twice = self.faults.active("lambda.twice")
         self._perform_worker: dict[type, Callable[[LiveWorker, Any], None]] = {
             Claim: self._claim,
             Start: self._start,
@@ -137,38 +101,16 @@ class DecoupledWorld(World):
             RollOver: self._roll_over,
             Protect: self._nothing,
         }
-        self._perform_job: dict[type, Callable[[int, Job, Any], None]] = {
-            Queue: self._queue,
-            Unqueue: self._unqueue,
-            Delay: self._delay,
-            SetTimer: self._job_timer,
-            GiveUp: self._give_up,
-            ReleaseDependants: self._release_dependants,
-        }
 
-    def _steps(self) -> tuple[Any, Any, Any]:
-        """The core's steps; with a journal, each also writes what it heard and ordered."""
+    def _steps(self) -> tuple[Any, Any]:
+        """The steps of worker and fleet; with a journal, each also writes what it heard and ordered."""
         journal = self.journal
         if journal is None:
-            return worker_role.step, job_role.step, fleet_role.step
-
-        def worker_step(state: Any, event: Any, policy: Any) -> Any:
-            result = worker_role.step(state, event, policy)
-            journal.step("worker", state.badge.id, event, result[1])
-            return result
-
-        def job_step(state: Any, event: Any, policy: Any) -> Any:
-            result = job_role.step(state, event, policy)
-            journal.step("job", state.ticket.id, event, result[1])
-            return result
-
-        def fleet_step(state: Any, event: Any, policy: Any) -> Any:
-            result = fleet_role.step(state, event, policy)
-            if result[1] or not isinstance(event, Tick):  # ticks that order nothing are counted, not written
-                journal.step("fleet", state.queue, event, result[1])
-            return result
-
-        return worker_step, job_step, fleet_step
+            return worker_role.step, fleet_role.step
+        return (
+            journaled(journal, "worker", worker_role.step, lambda state: state.badge.id),
+            journaled(journal, "fleet", fleet_role.step, lambda state: state.queue, quiet=Tick),
+        )
 
     # the run ----------------------------------------------------------------------------------------------------
     def run(self) -> metering.Tally:
@@ -179,7 +121,7 @@ class DecoupledWorld(World):
         return self.tally
 
     def _is_over(self) -> bool:
-        if self.live_instances == 0:
+        if self.live_instances == 0 and not self.silent:
             if self.ended == len(self.work):
                 return True
             if self.fleet.phase == "closed" and self.submissions.next_ms == FOREVER_MS:
@@ -187,7 +129,6 @@ class DecoupledWorld(World):
         return self.clock.now_ms > self.submissions.last_ms + self.inputs.drain_ms
 
     def _close(self) -> None:
-        now = self.clock.now_ms
         for pool in self.pools:
             for instance in list(pool.instances.values()):
                 for worker in instance.slots:
@@ -195,7 +136,7 @@ class DecoupledWorld(World):
                         self._account(worker, INTERRUPTED)
                 self._end(instance, "end-of-run")
         tally = self.tally
-        tally.end_ms = now
+        tally.end_ms = self.clock.now_ms
         tally.operations = self._metered()
         tally.faults = self.faults.seen
 
@@ -203,17 +144,9 @@ class DecoupledWorld(World):
         """The operations by the names of the services data. Each event for a worker is one Deliver, Step and Park."""
         counts = dict(self.operations)
         delivered = counts.pop("report") + counts.pop("event") + counts.pop("wake")
-        counts.update(deliver=delivered, step=delivered + counts["worker_start"], park=delivered + counts["worker_start"])
+        stepped = delivered + counts["worker_start"]
+        counts.update(deliver=delivered, step=stepped, park=stepped)
         return {name: count for name, count in counts.items() if count}
-
-    def _arrivals(self, now_ms: int) -> int:
-        for index, job in self.submissions.take(now_ms):
-            self.records[index] = job
-            self.operations["submit"] += 1
-            self._job(index, Submitted(now_ms))
-            if self.faults.occurs("sqs.duplicate"):
-                self._job(index, Submitted(now_ms))
-        return self.submissions.next_ms
 
     def _ticks(self) -> Generator[Any, Any, None]:
         """The fleet's tick. While nothing waits and nothing lives, ticks are counted up to the next arrival."""
@@ -222,10 +155,10 @@ class DecoupledWorld(World):
         while True:
             self._tick()
             steps = 1
-            if not self.live_instances and not self.index.waiting and not self.silent and not self.records:
-                ahead = self.submissions.next_ms
-                if ahead < FOREVER_MS:
-                    steps = max(1, -(-(ahead - self.clock.now_ms) // tick_ms))
+            if not self.live_instances and not self.records and not self.silent:
+                ahead_ms = self.submissions.next_ms
+                if ahead_ms < FOREVER_MS:
+                    steps = max(1, -(-(ahead_ms - self.clock.now_ms) // tick_ms))
             self.operations["tick"] += steps
             yield self.clock.wait(steps * tick_ms, TICK)
 
@@ -233,13 +166,11 @@ class DecoupledWorld(World):
         now = self.clock.now_ms
         if self.silent:
             self._reap(now)
-        self.tally.samples.append((now, self.index.waiting, *self._phases()))
+        pools = self.pools
+        booting, busy, idle = (sum(getattr(p, phase) for p in pools) for phase in ("booting", "busy", "idle"))
+        self.tally.samples.append((now, self.index.waiting, booting, busy, idle))
         if self.index.waiting or self.policy.move.moves or self.inputs.budget_usd:
             self._fleet(Tick(now, observe(self)))
-
-    def _phases(self) -> tuple[int, int, int]:
-        pools = self.pools
-        return sum(p.booting for p in pools), sum(p.busy for p in pools), sum(p.idle for p in pools)
 
     # steps of the core ------------------------------------------------------------------------------------------
     def _worker(self, worker: LiveWorker, event: Any) -> None:
@@ -248,33 +179,17 @@ class DecoupledWorld(World):
         perform = self._perform_worker
         for command in commands:
             perform[command.__class__](worker, command)
-        if _COUNTED[worker.state.phase] != worker.counted:
-            self._recount(worker)
-
-    def _job(self, index: int, event: Any) -> None:
-        record = self.records.get(index)
-        if record is None:
-            self.tally.stale_writes += 1
-            return
-        state, commands = self.job_step(record, event, self.policy)
-        self.records[index] = state
-        if state.phase != record.phase and record.phase == "queued" and state.phase != "leased":
-            self._leave_index(record)
-        for command in commands:
-            self._perform_job[command.__class__](index, record, command)
-        if state.phase in _FINAL:
-            self._finish(index, state)
+        counted = _COUNTED[worker.state.phase]
+        if counted != worker.counted and counted != "same":
+            self._recount(worker, counted)
 
     def _fleet(self, event: Any) -> None:
         self.fleet, commands = self.fleet_step(self.fleet, event, self.policy)
         for command in commands:
             _PERFORM_FLEET[command.__class__](self, command)
 
-    def _recount(self, worker: LiveWorker) -> None:
+    def _recount(self, worker: LiveWorker, new: str) -> None:
         """Move the worker to the counter of its phase; claiming and leaving keep the one that they had."""
-        new = _COUNTED[worker.state.phase]
-        if new == "same":
-            return
         pool, demand, old = worker.pool, worker.demand, worker.counted
         if old == "booting":
             pool.booting -= 1
@@ -327,35 +242,30 @@ class DecoupledWorld(World):
             self._account(worker, INTERRUPTED)
         worker.run += 1
         if self.faults.occurs("eventbridge.drop"):
-            lease_ms = self.policy.settings.lease_ms
             renewals = max(0, now - started_ms) // self.renewal_ms
-            expiry_ms = started_ms + renewals * self.renewal_ms + lease_ms if job >= 0 else now
-            self.silent.append((expiry_ms, worker, job, epoch))
-        else:
-            self._later(worker, Lost)
-            self._fleet_hears_loss(worker)
-
-    def _fleet_hears_loss(self, worker: LiveWorker) -> None:
-        self.fleet = self.fleet_step(self.fleet, InterruptionSeen(self.clock.now_ms, worker.pool.spec.id), self.policy)[
-            0
-        ]
+            last_ms = started_ms + renewals * self.renewal_ms if job >= 0 else now
+            self.silent.append((last_ms + self.policy.settings.lease_ms, worker, job, epoch))
+            return
+        self._later(worker, Lost)
+        self._fleet(InterruptionSeen(now, worker.pool.spec.id))
 
     def _reap(self, now: int) -> None:
         """Find leases without a sign of life, and workers whose instance is gone."""
         found = [entry for entry in self.silent if entry[0] <= now]
         self.silent = [entry for entry in self.silent if entry[0] > now]
         for _, worker, job, epoch in found:
-            if job >= 0:
+            self.operations["reap"] += 1
+            if job >= 0 and job in self.records:
                 self._job(job, LeaseExpired(now, epoch))
             self._worker(worker, Lost(now))
 
-    # commands of a worker ---------------------------------------------------------------------------------------
+    # commands of a worker: claim and start ----------------------------------------------------------------------
     def _nothing(self, worker: LiveWorker, command: Any) -> None:
         """A command without an effect in the model."""
 
     def _candidate(self, pool: LivePool) -> QueueClass | None:
-        """The class whose first job is next for a worker of this pool: the largest shape that waits and fits, and of equal
-        shapes the first in order."""
+        """The class whose first job is next for a worker of this pool: the largest shape that waits and fits, and of
+        equal shapes the first in order."""
         index = self.index
         if pool.classes_version != index.version:
             self._renew_classes(pool)
@@ -392,94 +302,67 @@ class DecoupledWorld(World):
     def _licences_free(self, queue: QueueClass) -> bool:
         return all(self.licences.get(name, 0) >= count for name, count in queue.licences)
 
-    def _take_licences(self, licences: tuple[tuple[str, int], ...], sign: int) -> None:
-        for name, count in licences:
-            self.licences[name] = self.licences.get(name, 0) - sign * count
-
     def _claim(self, worker: LiveWorker, command: Claim) -> None:
         worker.timer += 1
         now = self.clock.now_ms
-        pool = worker.pool
-        queue = self._candidate(pool) if self.index.waiting else None
+        queue = self._candidate(worker.pool) if self.index.waiting else None
         if queue is None:
             self.operations["claim_empty"] += 1
             self._worker(worker, NothingToClaim(now))
             return
         number = queue.pop()[1]
         record = self.records[number]
-        leased, _ = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)
+        leased = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)[0]
         self.records[number] = leased
         self.index.remove(queue, work_left_ms(record))
         ticket = leased.ticket
         spec = ticket.spec
         if spec.licences:
             self._take_licences(spec.licences, 1)
-        worker.job, worker.job_demand = number, queue.demand
+        worker.job = worker.claimed = number
+        worker.job_demand = queue.demand
         queue.demand.busy += 1
         self.operations["claim_hit"] += 1
-        hours_ms = pool.use.ms[0] // max(1, pool.use.interruptions) if pool.use.interruptions else 0
-        self._worker(
-            worker,
-            JobClaimed(
-                now,
-                ticket.id,
-                leased.epoch,
-                leased.progress_ms,
-                ticket.estimate_ms,
-                spec.timeout_ms,
-                spec.checkpointable,
-                hours_ms,
-            ),
-        )
+        use = worker.pool.use
+        mtbf_ms = use.ms[0] // use.interruptions if use.interruptions else 0
+        event = JobClaimed(now, ticket.id, leased.epoch, leased.progress_ms, ticket.estimate_ms, spec.timeout_ms,
+                           spec.checkpointable, mtbf_ms)  # fmt: skip
+        self._worker(worker, event)
 
     def _start(self, worker: LiveWorker, command: Start) -> None:
-        """Plan the attempt: when it starts, how long it takes, how it ends if nothing comes between."""
+        """Start the attempt, and schedule the report of its planned end."""
         self.operations["start"] += 1
-        number, epoch = worker.job, command.epoch
+        worker.run += 1
         if worker.instance.ended_ms != NOT_YET:  # SSM refuses an instance that is gone
-            worker.run += 1
+            self._not_started(worker)
             self._later(worker, Lost)
             return
-        now = self.clock.now_ms
-        record = self.records[number]
-        start_ms = now + self.start_latency[row(number, epoch)]
-        worker.run += 1
+        number, epoch = worker.job, command.epoch
+        position = ((number * SPREAD_JOB + epoch * SPREAD_EPOCH) >> 4) & MASK
+        start_ms = self.clock.now_ms + self.start_latency[position]
+        self._plan(worker, self.records[number], number, command)
+        idle_ms = worker.idle_since_ms
+        worker.ms[metering.IDLE] += start_ms - idle_ms
+        if worker.usd is not None:
+            worker.usd[metering.IDLE] += worker.pool.usd(idle_ms, start_ms)
+        worker.idle_since_ms = worker.at_ms = start_ms
         worker.attempts += 1
-        self._plan(worker, record, number, command)
-        self._spend(worker, metering.IDLE, worker.idle_since_ms, start_ms)
-        worker.at_ms = start_ms
         columns = self.tally.jobs
         columns.attempts[number] += 1
         if columns.first_start_ms[number] < 0:
             columns.first_start_ms[number] = start_ms
-        report_ms = start_ms + worker.total_ms + self.report_latency[row(number, epoch)]
-        self.clock.at(report_ms, REPORT, self._reported, (worker, worker.run, worker.total_ms, worker.cause))
-        if self.faults.occurs("lease.false_expiry"):
+        report_ms = start_ms + worker.total_ms + self.report_latency[position]
+        self.clock.at(report_ms, REPORT, self._reported, (worker, worker.run))
+        if self._expires_falsely and self.faults.occurs("lease.false_expiry"):
             self.clock.at(start_ms + self.policy.settings.lease_ms, TIMER, self._expire_falsely, (number, epoch))
 
-    def _plan(self, worker: LiveWorker, record: Job, number: int, command: Start) -> None:
-        jobs = self.submissions
-        klass = jobs.class_of(number)
-        factor = worker.factor = worker.pool.factor.get(klass, 1.0)
-        settings = self.policy.settings
-        base_ms = worker.base_ms = record.progress_ms
-        overhead_ms = (
-            settings.startup_ms + (settings.checkpoint_restore_ms if base_ms else 0) + jobs.staging_in_ms[klass]
-        )
-        work_ms = jobs.runtime_ms(number) - base_ms
-        worker.work_ms = work_ms if factor == 1.0 else round(work_ms * factor)
-        worker.overhead_ms, worker.every_ms, worker.write_ms = (
-            overhead_ms,
-            command.checkpoint_every_ms,
-            settings.checkpoint_write_ms,
-        )
-        worker.total_ms = (
-            attempts.length_ms(overhead_ms, worker.work_ms, command.checkpoint_every_ms, settings.checkpoint_write_ms)
-            + jobs.staging_out_ms[klass]
-        )
-        worker.cause, worker.exit_code = jobs.outcome(number, command.epoch)
-        if 0 <= command.timeout_ms < worker.total_ms:
-            worker.total_ms, worker.cause, worker.exit_code = command.timeout_ms, TIMEOUT, 124
+    def _not_started(self, worker: LiveWorker) -> None:
+        """The claimed job does not run here: it is no attempt, and nothing is metered."""
+        worker.job_demand.busy -= 1
+        licences = self.submissions.spec_of(worker.job).licences
+        self._take_licences(licences, -1)
+        worker.safe_ms = self.records[worker.job].progress_ms
+        worker.job = -1
 
     def _expire_falsely(self, number_and_epoch: tuple[int, int]) -> None:
         """The renewals did not reach the table: the lease expires although the attempt lives."""
@@ -487,166 +370,73 @@ class DecoupledWorld(World):
         if number in self.records:
             self._job(number, LeaseExpired(self.clock.now_ms, epoch))
 
-    def _reported(self, planned: tuple[LiveWorker, int, int, str]) -> None:
-        """The wrapper's report has reached the worker's Step."""
-        worker, run, total_ms, cause = planned
-        if worker.run != run:
-            return
-        self._end_attempt(worker, total_ms, cause)
+    # ends of attempts -------------------------------------------------------------------------------------------
+    def _reported(self, planned: tuple[LiveWorker, int]) -> None:
+        """The wrapper's report of the planned end has reached the worker's Step."""
+        worker, run = planned
+        if worker.run == run:
+            self._end_attempt(worker, worker.cause)
 
-    def _end_attempt(self, worker: LiveWorker, total_ms: int, cause: str) -> None:
+    def _end_attempt(self, worker: LiveWorker, cause: str) -> None:
         self.operations["report"] += 1
         state = worker.state
         safe_ms = self._account(worker, cause)
         event = AttemptEnded(self.clock.now_ms, state.job, state.epoch, cause, worker.exit_code, safe_ms)
         self._worker(worker, event)
-        if self.faults.occurs("lambda.twice"):
+        if self._runs_twice and self.faults.occurs("lambda.twice"):
             self._worker(worker, event)
-
-    def _account(self, worker: LiveWorker, cause: str) -> int:
-        """Meter the attempt that has ended now (or did at its planned end); returns the job's safe progress."""
-        number, start_ms = worker.job, worker.at_ms
-        record = self.records.get(number)
-        holds = record is not None and record.epoch == worker.state.epoch and record.phase == "leased"
-        if cause == DONE and holds and worker.every_ms <= 0 and not worker.overhead_ms:
-            useful_ms, lost_ms, checkpoint_ms, failed_ms = worker.total_ms, 0, 0, 0
-            end_ms, safe_ms = start_ms + worker.total_ms, worker.base_ms + worker.work_ms
-        else:
-            end_ms = min(self.clock.now_ms, start_ms + worker.total_ms)
-            useful_ms, lost_ms, checkpoint_ms, failed_ms, safe_ms = self._split(worker, cause, end_ms - start_ms, holds)
-        self._meter(
-            worker, number, start_ms, max(start_ms, end_ms), cause, useful_ms, lost_ms, checkpoint_ms, failed_ms
-        )
-        worker.safe_ms = safe_ms
-        worker.job = -1
-        worker.job_demand.busy -= 1
-        licences = self.submissions.spec_of(number).licences
-        if licences:
-            self._take_licences(licences, -1)
-        return safe_ms
-
-    def _split(self, worker: LiveWorker, cause: str, elapsed_ms: int, holds: bool) -> tuple[int, int, int, int, int]:
-        """(useful, lost, checkpoint, failed, safe progress): instance time of the attempt by cause."""
-        elapsed_ms = max(0, elapsed_ms)
-        if not holds:
-            return 0, elapsed_ms, 0, 0, 0
-        worked, safe = attempts.progress_ms(
-            elapsed_ms, worker.overhead_ms, worker.work_ms, worker.every_ms, worker.write_ms
-        )
-        if cause == DONE:
-            staging = self.submissions.staging_ms(worker.job)
-            useful = min(worker.work_ms + staging, elapsed_ms)
-            return useful, 0, elapsed_ms - useful, 0, worker.base_ms + worker.work_ms
-        if cause == CHECKPOINTED:
-            safe = worked = worker.safe_ms
-        progress = worker.base_ms + (safe if worker.factor == 1.0 else round(safe / worker.factor))
-        if cause in (FAILED, STRING_MISSING, TIMEOUT):
-            return safe, 0, 0, elapsed_ms - safe, progress
-        return safe, worked - safe, elapsed_ms - worked, 0, progress
-
-    def _meter(
-        self,
-        worker: LiveWorker,
-        number: int,
-        start_ms: int,
-        end_ms: int,
-        cause: str,
-        useful_ms: int,
-        lost_ms: int,
-        checkpoint_ms: int,
-        failed_ms: int,
-    ) -> None:
-        pool, tally, columns, ms = worker.pool, self.tally, self.tally.jobs, worker.ms
-        ms[0] += useful_ms
-        ms[1] += lost_ms
-        ms[2] += checkpoint_ms
-        ms[3] += failed_ms
-        duration_ms = end_ms - start_ms
-        worker.idle_since_ms = end_ms
-        usd = pool.usd(start_ms, end_ms) / self.slots
-        if worker.usd is not None and duration_ms:
-            for position, part in enumerate((useful_ms, lost_ms, checkpoint_ms, failed_ms)):
-                worker.usd[position] += usd * self.slots * part / duration_ms
-        if self.inputs.billing.first_hour_free and end_ms - worker.instance.launched_ms < 3_600_000:
-            worker.job_usd = worker.job_usd or []
-            worker.job_usd.append((number, usd))
-        tally.attempts += 1
-        columns.useful_ms[number] += useful_ms
-        columns.usd[number] += usd
-        columns.pool[number] = pool.number
-        if lost_ms:
-            columns.lost_ms[number] += lost_ms
-        if cause == INTERRUPTED or (cause == CHECKPOINTED and worker.state.phase == "noticed"):
-            columns.interruptions[number] += 1
-        self.operations["renewal"] += duration_ms // self.renewal_ms
-        if self.journal is not None:
-            self.journal.attempt(
-                AttemptFact(
-                    worker.state.job and self.work.job_id(number),
-                    number,
-                    worker.state.epoch,
-                    worker.state.badge.id,
-                    pool.spec.id,
-                    start_ms,
-                    end_ms,
-                    cause,
-                    useful_ms,
-                    lost_ms,
-                    checkpoint_ms,
-                    failed_ms,
-                    usd,
-                )
-            )
 
     def _complete(self, worker: LiveWorker, command: Complete) -> None:
         self.operations["complete"] += 1
-        self._tell_job(command, DONE, 0, worker.safe_ms)
+        now = self.clock.now_ms
+        self._attempt_over(worker.claimed, AttemptEnded(now, command.job, command.epoch, DONE, 0, worker.safe_ms))
 
     def _fail(self, worker: LiveWorker, command: Fail) -> None:
         self.operations["fail"] += 1
-        self._tell_job(command, command.cause, command.exit_code, command.progress_ms)
+        now = self.clock.now_ms
+        event = AttemptEnded(now, command.job, command.epoch, command.cause, command.exit_code, command.progress_ms)
+        self._attempt_over(worker.claimed, event)
 
     def _release(self, worker: LiveWorker, command: Release) -> None:
         self.operations["release"] += 1
-        if worker.job >= 0 and worker.instance.ended_ms == NOT_YET:  # the wrapper ends the attempt now
+        if worker.job >= 0:  # the wrapper ends the attempt now, or the job was never started here
             worker.run += 1
-            self._account(worker, command.cause) if worker.at_ms else None
-        self._tell_job(command, command.cause, 0, worker.safe_ms)
-
-    def _tell_job(self, command: Any, cause: str, exit_code: int, progress_ms: int) -> None:
-        number = self.submissions.number_of(command.job)
-        self._job(number, AttemptEnded(self.clock.now_ms, command.job, command.epoch, cause, exit_code, progress_ms))
+            if worker.at_ms >= 0 and command.cause != "unstarted":
+                self._account(worker, command.cause)
+            else:
+                self._not_started(worker)
+        now = self.clock.now_ms
+        event = AttemptEnded(now, command.job, command.epoch, command.cause, 0, worker.safe_ms)
+        self._attempt_over(worker.claimed, event)
 
     def _checkpoint(self, worker: LiveWorker, command: Checkpoint) -> None:
         """The wrapper writes a checkpoint and ends the attempt, unless the work is done by then."""
         self.operations["order"] += 1
-        begin_ms = self.clock.now_ms + self.order_latency[row(worker.job, command.epoch)]
-        elapsed_ms = max(0, begin_ms - worker.at_ms)
-        if elapsed_ms + worker.write_ms >= worker.total_ms:
+        delay_ms = self.order_latency[row(worker.job, command.epoch)]
+        begin_ms = max(worker.at_ms, self.clock.now_ms + delay_ms)
+        elapsed_ms = begin_ms - worker.at_ms
+        if elapsed_ms + self._write_ms >= worker.total_ms:
             return
-        worked, safe = attempts.progress_ms(
-            elapsed_ms, worker.overhead_ms, worker.work_ms, worker.every_ms, worker.write_ms
-        )
-        writes = worked > safe
-        end_ms = max(begin_ms, worker.at_ms) + (worker.write_ms if writes else 0)
+        worked, safe = self._progress(worker, elapsed_ms)
+        end_ms = begin_ms + (self._write_ms if worked > safe else 0)
         worker.run += 1
-        report_ms = end_ms + self.report_latency[row(worker.job, command.epoch + 1)]
-        self.clock.at(report_ms, REPORT, self._checkpointed, (worker, worker.run, worked, end_ms))
+        report_ms = end_ms + self.report_latency[row(worker.job, command.epoch)]
+        self.clock.at(report_ms, REPORT, self._checkpointed, (worker, worker.run, worked, end_ms - worker.at_ms))
 
     def _checkpointed(self, written: tuple[LiveWorker, int, int, int]) -> None:
-        worker, run, worked_ms, end_ms = written
-        if worker.run != run:
-            return
-        worker.safe_ms = worked_ms
-        worker.total_ms = end_ms - worker.at_ms
-        self._end_attempt(worker, worker.total_ms, CHECKPOINTED)
+        worker, run, worked_ms, elapsed_ms = written
+        if worker.run == run:
+            worker.safe_ms, worker.total_ms = worked_ms, elapsed_ms
+            self._end_attempt(worker, CHECKPOINTED)
 
+    # other commands of a worker ---------------------------------------------------------------------------------
     def _stop(self, worker: LiveWorker, command: Stop) -> None:
         self.operations["stop"] += 1
         worker.timer += 1
         worker.run += 1
         if self.stop(worker, command.reason):
             for slot in worker.instance.slots:
+                self.workers.pop(slot.state.badge.id, None)
                 self._later(slot, Lost)
 
     def _set_timer(self, worker: LiveWorker, command: SetTimer) -> None:
@@ -662,28 +452,7 @@ class DecoupledWorld(World):
     def _roll_over(self, worker: LiveWorker, command: RollOver) -> None:
         self.operations["roll_over"] += 1
 
-    # commands of a job ------------------------------------------------------------------------------------------
-    def _waits(self, number: int, purchase: str) -> bool:
-        record = self.records.get(number)
-        return record is not None and record.phase == "queued" and record.purchase == purchase
-
-    def _leave_index(self, record: Job) -> None:
-        self.index.remove(self.index.class_of(record.ticket.spec, record.purchase), work_left_ms(record))
-
-    def _queue(self, number: int, before: Job, command: Queue) -> None:
-        if before.phase == "queued":
-            self._leave_index(before)
-        record = self.records[number]
-        queue = self.index.class_of(record.ticket.spec, command.purchase)
-        self.index.add(queue, command.key, number, work_left_ms(record))
-        if self.idle_workers:
-            self._wake(queue)
-
-    def _unqueue(self, number: int, before: Job, command: Unqueue) -> None:
-        """The record's phase has changed, so its entry in the index is void."""
-
     def _wake(self, queue: QueueClass) -> None:
-        """Hint to one idle worker that can run a job of this class."""
         for pool in self.pools:
             if not pool.idle or not self.serves(pool, queue.demand):
                 continue
@@ -696,48 +465,22 @@ class DecoupledWorld(World):
                     self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
                     return
 
-    def _delay(self, number: int, before: Job, command: Delay) -> None:
-        self.clock.at(self.clock.now_ms + command.after_ms, TIMER, self._job_timer_fires, (number, "delay"))
-
-    def _job_timer(self, number: int, before: Job, command: SetTimer) -> None:
-        self.clock.at(self.clock.now_ms + command.after_ms, TIMER, self._job_timer_fires, (number, command.name))
-
-    def _job_timer_fires(self, number_and_name: tuple[int, str]) -> None:
-        number, name = number_and_name
-        if number in self.records:
-            self._job(number, TimerFired(self.clock.now_ms, name))
-
-    def _give_up(self, number: int, before: Job, command: GiveUp) -> None:
-        """The record moves to the dead letters: metered with the failure."""
-
-    def _release_dependants(self, number: int, before: Job, command: ReleaseDependants) -> None:
-        for dependant in self.submissions.dependants(number):
-            kind = DependencyMet if command.done else DependencyFailed
-            if dependant in self.records:
-                self._job(dependant, kind(self.clock.now_ms))
-            else:
-                self.submissions.settle(dependant, command.done)
-
-    def _finish(self, number: int, record: Job) -> None:
-        columns = self.tally.jobs
-        columns.status[number] = _STATUS[record.phase]
-        columns.end_ms[number] = self.clock.now_ms
-        del self.records[number]
-        self.submissions.forget(record.ticket.id)
-        self.ended += 1
-
     # commands of the fleet --------------------------------------------------------------------------------------
     def _launch(self, command: Launch) -> None:
         pool = self.pool_by_id[command.pool]
         self.operations["launch"] += 1
-        granted, reason = self.launch(pool, command.count, self._demand(command.serves))
+        demand = self._demand(command.serves)
+        slots = self.slots
+        wanted = -(-command.count // slots)
+        granted, reason = self.launch(pool, wanted, demand)
         now = self.clock.now_ms
         if granted:
-            self._fleet(LaunchSucceeded(now, command.pool, granted))
-        if granted < command.count:
-            self._fleet(LaunchFailed(now, command.pool, command.count - granted, reason))
+            self._fleet(LaunchSucceeded(now, command.pool, granted * slots))
+        if granted < wanted:
+            self._fleet(LaunchFailed(now, command.pool, (wanted - granted) * slots, reason))
 
     def _demand(self, key: str) -> Demand:
+        """The demand of a class by its name; the fleet may name one in which nothing has waited yet."""
         for demand in self.index.demands.values():
             if demand.key == key:
                 return demand
@@ -745,15 +488,17 @@ class DecoupledWorld(World):
         spec = next(each.spec for each in self.index.demands.values() if each.shape == shape)
         return self.index.demand(spec, purchase)
 
-    def _request(self, pool: LivePool, demand: Demand) -> Any:
+    def _request(self, pool: LivePool, demand: Demand) -> LiveInstance:
         instance = super()._request(pool, demand)
-        boot_limit_ms = self.policy.settings.boot_timeout_ms
+        limit_ms = self.clock.now_ms + self.policy.settings.boot_timeout_ms
         for worker in instance.slots:
-            self.clock.at(self.clock.now_ms + boot_limit_ms, TIMER, self._timer, (worker, 0, worker_role.BOOT))
+            self.clock.at(limit_ms, TIMER, self._timer, (worker, 0, worker_role.BOOT))
         return instance
 
     def _route(self, command: Route) -> None:
-        self._job(self.submissions.number_of(command.job), Routed(self.clock.now_ms, command.purchase))
+        number = self.sighted[command.job]
+        if number in self.records:
+            self._job(number, Routed(self.clock.now_ms, command.purchase))
 
     def _move(self, command: Move) -> None:
         self._worker(self.workers[command.worker], MoveOrdered(self.clock.now_ms))
@@ -763,11 +508,12 @@ class DecoupledWorld(World):
 
     def _budget_reached(self, command: BudgetReached) -> None:
         self.tally.notes.append(
-            f"The budget of {command.budget_usd:.2f} USD was spent after "
-            f"{self.clock.now_ms / 3_600_000:.1f} h; no instance was launched from then on."
+            f"The budget of {command.budget_usd:.2f} USD was spent after {self.clock.now_ms / 3_600_000:.1f} h; no "
+            "instance was launched from then on."
         )
 
 
+# Which counter a worker is in, by its phase; "same": the one that it was in.
 _COUNTED = {
     "booting": "booting",
     "claiming": "same",
@@ -780,8 +526,6 @@ _COUNTED = {
     "stopping": "",
     "gone": "",
 }
-_FINAL = frozenset({"done", "failed", "cancelled"})
-_STATUS = {"done": metering.DONE, "failed": metering.GAVE_UP, "cancelled": metering.CANCELLED}
 _PERFORM_FLEET: dict[type, Callable[[DecoupledWorld, Any], None]] = {
     Launch: DecoupledWorld._launch,
     Route: DecoupledWorld._route,

@@ -102,6 +102,7 @@ class LiveWorker:
         "attempts",
         "base_ms",
         "cause",
+        "claimed",
         "counted",
         "demand",
         "every_ms",
@@ -122,7 +123,6 @@ class LiveWorker:
         "total_ms",
         "usd",
         "work_ms",
-        "write_ms",
     )
 
     def __init__(self, name: str, instance: LiveInstance, demand: Demand) -> None:
@@ -130,7 +130,8 @@ class LiveWorker:
         self.instance, self.pool, self.demand = instance, pool, demand
         self.state = Worker(Badge(name, pool.spec.id, pool.spec.purchase))
         self.counted = "booting"
-        self.job = -1  # index of the job whose attempt runs here
+        self.job = -1  # index of the job whose attempt runs here and is not metered yet
+        self.claimed = -1  # index of the last job that was claimed
         self.job_demand: Demand = demand
         self.run = 0  # number of the attempt here; what is scheduled for another run is void
         self.timer = 0
@@ -138,8 +139,8 @@ class LiveWorker:
         self.idle_since_ms = NOT_YET
         self.ms = [0] * 6  # by cause, as in metering.INSTANCE_CAUSES without the minimum
         self.usd: list[float] | None = None if pool.meter is None else [0.0] * 6
-        self.job_usd: list[tuple[int, float]] | None = None  # kept while EC2 may still refund it
-        self.at_ms = self.overhead_ms = self.work_ms = self.every_ms = self.write_ms = self.total_ms = 0
+        self.job_usd: list[tuple[int, float]] = []  # what EC2 may still refund
+        self.at_ms = self.overhead_ms = self.work_ms = self.every_ms = self.total_ms = 0
         self.base_ms = self.safe_ms = self.exit_code = 0
         self.factor = 1.0
         self.cause: Any = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.observation import JobSight, Observation, PoolCount
-from sim import attempts
 from sim.instances import LivePool, LiveWorker
 
 if TYPE_CHECKING:
@@ -58,13 +57,15 @@ def _pool(pool: LivePool, now_ms: int, slots: int) -> PoolCount:
 def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
     holders = {worker.job: worker for worker in world.workers.values() if worker.job >= 0}
     sights = []
+    world.sighted = {}
     for number, record in world.records.items():
         ticket = record.ticket
         if ticket.deadline_ms < 0 or record.phase not in ("queued", "leased"):
             continue
         worker = holders.get(number)
         demand = world.index.class_of(ticket.spec, record.purchase).demand
-        progress_ms = record.progress_ms + (_progress_ms(worker, world.clock.now_ms) if worker else 0)
+        progress_ms = record.progress_ms + (_progress_ms(world, worker) if worker else 0)
+        world.sighted[ticket.id] = number
         sights.append(
             JobSight(
                 ticket.id,
@@ -82,9 +83,7 @@ def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
     return tuple(sights)
 
 
-def _progress_ms(worker: LiveWorker, now_ms: int) -> int:
+def _progress_ms(world: DecoupledWorld, worker: LiveWorker) -> int:
     """Work done by the attempt that runs, as its wrapper reports it."""
-    worked, _ = attempts.progress_ms(
-        now_ms - worker.at_ms, worker.overhead_ms, worker.work_ms, worker.every_ms, worker.write_ms
-    )
-    return worked if worker.factor == 1.0 else round(worked / worker.factor)
+    worked, _ = world._progress(worker, world.clock.now_ms - worker.at_ms)
+    return worked if worker.factor == 1.0 else int(worked / worker.factor)

@@ -14,12 +14,12 @@ from sim.streams import Streams
 
 TABLE_BITS = 12
 MASK = (1 << TABLE_BITS) - 1
-_SPREAD_JOB, _SPREAD_EPOCH = 2_654_435_761, 40_503  # odd constants of multiplicative hashing (Knuth, TAOCP 3, 6.4)
+SPREAD_JOB, SPREAD_EPOCH = 2_654_435_761, 40_503  # odd constants of multiplicative hashing (Knuth, TAOCP 3, 6.4)
 
 
 def row(entity: int, index: int) -> int:
     """Which row of a latency table a command takes."""
-    return ((entity * _SPREAD_JOB + index * _SPREAD_EPOCH) >> 4) & MASK
+    return ((entity * SPREAD_JOB + index * SPREAD_EPOCH) >> 4) & MASK
 
 
 class Latencies:
@@ -48,6 +48,10 @@ class Faults:
         self._next: dict[str, int] = {}
         self._block: dict[str, list[float]] = {}
         self.seen: dict[str, int] = {}
+
+    def active(self, name: str) -> bool:
+        """Whether the fault can occur at all."""
+        return name in self._probability
 
     def occurs(self, name: str) -> bool:
         """Whether the next possible occurrence of the fault is one."""

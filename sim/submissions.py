@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
 
 from scheduler.events import DONE, FAILED, STRING_MISSING
 from scheduler.job_record import Job, JobSpec, Ticket
@@ -10,7 +11,7 @@ from sim.clock import FOREVER_MS
 from sim.inputs import JobClass, WorldInputs
 from sim.streams import Streams
 
-_BLOCK = 8_192
+_BLOCK = 4_096
 
 
 def spec_of_class(klass: JobClass) -> JobSpec:
@@ -38,88 +39,84 @@ class Submissions:
         self._streams = Streams(inputs.seed, inputs.world)
         self._classes = work.classes
         self.specs = [spec_of_class(klass) for klass in work.classes]
-        self._deadline_ms = [klass.deadline_ms for klass in work.classes]
         rate = inputs.services.staging_gib_per_s
         self.staging_in_ms = [round(klass.input_gib / rate * 1000) if rate else 0 for klass in work.classes]
         self.staging_out_ms = [round(klass.output_gib / rate * 1000) if rate else 0 for klass in work.classes]
-        self._runtime: list[int] = work.runtime_ms.tolist()
-        self._klass: list[int] = work.klass.tolist()
-        self._plain = [not klass.fail_probability and not klass.success_string_missing for klass in work.classes]
-        self._next = 0
-        self._block: list[tuple[int, int, int]] = []
-        self._block_start = 0
-        self._numbers: dict[str, int] = {}
-        self._waiting_for = {index: len(after) for index, after in work.after.items() if after}
-        self._failed: set[int] = set()
-        self._dependants: dict[int, list[int]] = {}
-        for index, after in work.after.items():
-            for earlier in after:
-                self._dependants.setdefault(earlier, []).append(index)
+        self.runtime_ms: list[int] = work.runtime_ms.tolist()
+        self.klass: list[int] = work.klass.tolist()
+        self.plain = [not klass.fail_probability and not klass.success_string_missing for klass in work.classes]
+        self.dependencies = Dependencies(work.after)
         self.last_ms = int(work.submit_ms[-1]) if len(work) else 0
-        self.next_ms = int(work.submit_ms[0]) if len(work) else FOREVER_MS
+        self.next_ms = FOREVER_MS
+        self._next = self._end = 0
+        self._rows: list[tuple[int, int, int, int, str]] = []
+        self._load()
 
-    def take(self, now_ms: int) -> Iterator[tuple[int, Job]]:
-        """The jobs submitted up to `now_ms` that were not taken yet, with their first records."""
-        while self.next_ms <= now_ms:
-            index = self._next
-            submit_ms, estimate_ms, slots = self._row(index)
-            self._next += 1
-            self.next_ms = self._row(index + 1)[0] if self._next < len(self._klass) else FOREVER_MS
-            klass = self._klass[index]
-            deadline_ms = self._deadline_ms[klass]
-            name = self._work.job_id(index)
-            self._numbers[name] = index
-            ticket = Ticket(
-                name,
-                self.specs[klass],
-                submit_ms,
-                estimate_ms,
-                -1 if deadline_ms is None else submit_ms + deadline_ms,
-                slots,
+    def next_job(self) -> tuple[int, Job]:
+        """The next job's index and first record; moves `next_ms` on to the submission after it."""
+        index = self._next
+        submit_ms, estimate_ms, deadline_ms, slots, name = self._rows[index - self._end]
+        self._next = index + 1
+        if self._next < self._end:
+            self.next_ms = self._rows[index + 1 - self._end][0]
+        else:
+            self._load()
+        ticket = Ticket(name, self.specs[self.klass[index]], submit_ms, estimate_ms, deadline_ms, slots)
+        waits = self.dependencies.left.get(index, 0)
+        return index, (Job(ticket, waiting_for=waits) if waits else Job(ticket))
+
+    def _load(self) -> None:
+        """Make the next block's rows. A row is reached by a negative index, counted from the block's end."""
+        work, start = self._work, self._next
+        stop = min(start + _BLOCK, len(work))
+        self._end = stop
+        if start >= stop:
+            self.next_ms = FOREVER_MS
+            return
+        part = slice(start, stop)
+        submit: list[int] = work.submit_ms[part].tolist()
+        self._rows = list(
+            zip(
+                submit,
+                work.estimate_ms[part].tolist(),
+                self._deadlines(start, stop, submit),
+                work.slots[part].tolist(),
+                self._names(start, stop),
+                strict=True,
             )
-            yield index, Job(ticket, waiting_for=self._waiting_for.get(index, 0)) if self._waiting_for else Job(ticket)
+        )
+        self.next_ms = submit[0]
 
-    def _row(self, index: int) -> tuple[int, int, int]:
-        offset = index - self._block_start
-        if not 0 <= offset < len(self._block):
-            work, stop = self._work, index + _BLOCK
-            self._block_start, offset = index, 0
-            self._block = list(
-                zip(
-                    work.submit_ms[index:stop].tolist(),
-                    work.estimate_ms[index:stop].tolist(),
-                    work.slots[index:stop].tolist(),
-                    strict=True,
-                )
-            )
-        return self._block[offset]
+    def _deadlines(self, start: int, stop: int, submit: list[int]) -> Any:
+        spans = [klass.deadline_ms for klass in self._classes]
+        if all(span is None for span in spans):
+            return repeat(-1, stop - start)
+        found = (spans[klass] for klass in self.klass[start:stop])
+        return [-1 if span is None else at + span for at, span in zip(submit, found, strict=True)]
 
-    def class_of(self, index: int) -> int:
-        return self._klass[index]
+    def _names(self, start: int, stop: int) -> list[str]:
+        if self._work.ids is not None:
+            return list(self._work.ids[start:stop])
+        names = [klass.name for klass in self._classes]
+        return [f"{names[klass]}-{start + offset}" for offset, klass in enumerate(self.klass[start:stop])]
 
     def spec_of(self, index: int) -> JobSpec:
-        return self.specs[self._klass[index]]
-
-    def runtime_ms(self, index: int) -> int:
-        return self._runtime[index]
-
-    def number_of(self, job: str) -> int:
-        """The index of a live job; -1 when it has ended."""
-        return self._numbers.get(job, -1)
-
-    def forget(self, job: str) -> None:
-        """The job has ended."""
-        del self._numbers[job]
+        return self.specs[self.klass[index]]
 
     def staging_ms(self, index: int) -> int:
         """Time that input and output of a job take."""
-        klass = self._klass[index]
+        klass = self.klass[index]
         return self.staging_in_ms[klass] + self.staging_out_ms[klass]
+
+    def staged_gib(self, index: int) -> tuple[float, float]:
+        """(input, output) of a job in GiB."""
+        klass = self._classes[self.klass[index]]
+        return klass.input_gib, klass.output_gib
 
     def outcome(self, index: int, attempt: int) -> tuple[str, int]:
         """(cause, exit code) of an attempt that reaches the end of its work; attempts count from 1."""
-        number = self._klass[index]
-        if self._plain[number]:
+        number = self.klass[index]
+        if self.plain[number]:
             return DONE, 0
         klass, work = self._classes[number], self._work
         first = attempt == 1
@@ -129,13 +126,25 @@ class Submissions:
         string = work.string_u[index] if first else self._streams.one("string", index, attempt)
         return (STRING_MISSING, 0) if string < klass.success_string_missing else (DONE, 0)
 
-    def dependants(self, index: int) -> list[int]:
+
+class Dependencies:
+    """Which jobs wait for which, also before they are submitted."""
+
+    def __init__(self, after: Any) -> None:
+        self.left = {index: len(earlier) for index, earlier in after.items() if earlier}
+        self.failed: set[int] = set()
+        self._dependants: dict[int, list[int]] = {}
+        for index, earlier in after.items():
+            for job in earlier:
+                self._dependants.setdefault(job, []).append(index)
+
+    def of(self, index: int) -> list[int]:
         """The jobs that wait for this one."""
         return self._dependants.get(index, [])
 
     def settle(self, index: int, done: bool) -> None:
         """A dependency of a job that is not submitted yet has ended."""
         if done:
-            self._waiting_for[index] -= 1
+            self.left[index] -= 1
         else:
-            self._failed.add(index)
+            self.failed.add(index)

@@ -261,7 +261,7 @@ class World:
                 use.ms[cause] += ms
                 if not free:
                     use.usd[cause] += (ms * rate if worker.usd is None else worker.usd[cause]) / self.slots
-        if free and worker.job_usd:
+        if free:
             for job, usd in worker.job_usd:
                 self.tally.jobs.usd[job] -= usd
 

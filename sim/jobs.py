@@ -1,0 +1,158 @@
+"""Worlds with jobs: the driver's side of the job role. Records, the index of those that wait, and what jobs order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scheduler import job as job_role
+from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue
+from scheduler.events import AttemptEnded, DependencyFailed, DependencyMet, Submitted, TimerFired
+from scheduler.job_record import Job
+from scheduler.policy import Policy
+from sim.clock import TIMER
+from sim.index import JobIndex, QueueClass, work_left_ms
+from sim.inputs import WorldInputs
+from sim.submissions import Submissions
+from sim.world import World
+from spotbed import metering
+from spotbed.journal import Journal
+
+_FINAL = frozenset({"done", "failed", "cancelled"})
+_STATUS = {"done": metering.DONE, "failed": metering.GAVE_UP, "cancelled": metering.CANCELLED}
+
+
+class JobWorld(World):
+    """A world whose jobs are records under the job role; `records` holds those that have not ended."""
+
+    def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
+        super().__init__(inputs, policy, journal)
+        self.submissions = Submissions(inputs)
+        self.records: dict[int, Job] = {}
+        self.index = JobIndex(self._waits)
+        self.ended = 0  # jobs in a final phase
+        self.idle_workers = 0
+        self.operations: dict[str, int] = {}
+        self.job_step = job_role.step if journal is None else journaled(journal, "job", job_role.step, _job_id)
+        self._has_dependants = bool(inputs.work.after)
+        self._doubles_messages = self.faults.active("sqs.duplicate")
+        self._perform_job: dict[type, Callable[[int, Job, Any], None]] = {
+            Queue: self._queue,
+            Unqueue: self._unqueue,
+            Delay: self._delay,
+            SetTimer: self._job_timer,
+            GiveUp: self._give_up,
+            ReleaseDependants: self._release_dependants,
+        }
+
+    def _arrivals(self, now_ms: int) -> int:
+        """Take in what is submitted up to now; returns the time of the next submission."""
+        submissions = self.submissions
+        while submissions.next_ms <= now_ms:
+            index, job = submissions.next_job()
+            self.records[index] = job
+            self.operations["submit"] += 1
+            self._job(index, Submitted(now_ms))
+            if index in submissions.dependencies.failed:
+                self._job(index, DependencyFailed(now_ms))
+            if self._doubles_messages and self.faults.occurs("sqs.duplicate"):
+                self._job(index, Submitted(now_ms))
+        return submissions.next_ms
+
+    def _job(self, index: int, event: Any) -> None:
+        """A job hears an event, and what it orders is done. An ended job's record has left: the write is refused."""
+        record = self.records.get(index)
+        if record is None:
+            self.tally.stale_writes += 1
+            return
+        state, commands = self.job_step(record, event, self.policy)
+        self.records[index] = state
+        if record.phase == "queued" and state.phase in _FINAL:
+            self._leave_index(record)
+        for command in commands:
+            self._perform_job[command.__class__](index, record, command)
+        if state.phase in _FINAL:
+            self._finish(index, state)
+
+    def _finish(self, number: int, record: Job) -> None:
+        columns = self.tally.jobs
+        columns.status[number] = _STATUS[record.phase]
+        columns.end_ms[number] = self.clock.now_ms
+        del self.records[number]
+        self.ended += 1
+
+    def _attempt_over(self, number: int, event: AttemptEnded) -> None:
+        """A job hears that an attempt has ended; one under an older epoch changes nothing."""
+        record = self.records.get(number)
+        if record is None or record.epoch != event.epoch:
+            self.tally.stale_writes += 1
+        if record is not None:
+            self._job(number, event)
+
+    # commands of a job ------------------------------------------------------------------------------------------
+    def _waits(self, number: int, purchase: str) -> bool:
+        record = self.records.get(number)
+        return record is not None and record.phase == "queued" and record.purchase == purchase
+
+    def _leave_index(self, record: Job) -> None:
+        self.index.remove(self.index.class_of(record.ticket.spec, record.purchase), work_left_ms(record))
+
+    def _queue(self, number: int, before: Job, command: Queue) -> None:
+        if before.phase == "queued":
+            self._leave_index(before)
+        record = self.records[number]
+        queue = self.index.class_of(record.ticket.spec, command.purchase)
+        self.index.add(queue, command.key, number, work_left_ms(record))
+        if self.idle_workers:
+            self._wake(queue)
+
+    def _wake(self, queue: QueueClass) -> None:
+        """A job waits and there are idle workers: hint to one of them."""
+        raise NotImplementedError
+
+    def _unqueue(self, number: int, before: Job, command: Unqueue) -> None:
+        """The record's phase has changed, so its entry in the index is void."""
+
+    def _delay(self, number: int, before: Job, command: Delay) -> None:
+        self.clock.at(self.clock.now_ms + command.after_ms, TIMER, self._job_timer_fires, (number, "delay"))
+
+    def _job_timer(self, number: int, before: Job, command: SetTimer) -> None:
+        self.clock.at(self.clock.now_ms + command.after_ms, TIMER, self._job_timer_fires, (number, command.name))
+
+    def _job_timer_fires(self, number_and_name: tuple[int, str]) -> None:
+        number, name = number_and_name
+        if number in self.records:
+            self._job(number, TimerFired(self.clock.now_ms, name))
+
+    def _give_up(self, number: int, before: Job, command: GiveUp) -> None:
+        """The record moves to the dead letters."""
+        self.operations["dead_letter"] += 1
+
+    def _release_dependants(self, number: int, before: Job, command: ReleaseDependants) -> None:
+        if not self._has_dependants:
+            return
+        dependencies = self.submissions.dependencies
+        for dependant in dependencies.of(number):
+            if dependant in self.records:
+                kind = DependencyMet if command.done else DependencyFailed
+                self._job(dependant, kind(self.clock.now_ms))
+            else:
+                dependencies.settle(dependant, command.done)
+
+
+def _job_id(record: Job) -> str:
+    return record.ticket.id
+
+
+def journaled(
+    journal: Journal, role: str, step: Callable[..., Any], name: Callable[[Any], str], *, quiet: type | None = None
+) -> Callable[..., Any]:
+    """The step, which also writes what was heard and ordered; `quiet` events that order nothing are not written."""
+
+    def written(state: Any, event: Any, policy: Any) -> Any:
+        result = step(state, event, policy)
+        if result[1] or quiet is None or event.__class__ is not quiet:
+            journal.step(role, name(state), event, result[1])
+        return result
+
+    return written
