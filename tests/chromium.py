@@ -30,8 +30,8 @@ def find_chromium() -> str | None:
 class Page:
     """One tab. `trouble` collects console errors and exceptions, `requests` every address that was asked for."""
 
-    def __init__(self, browser: Chromium, session: str) -> None:
-        self._browser, self._session = browser, session
+    def __init__(self, browser: Chromium, target: str, session: str) -> None:
+        self._browser, self._target, self._session = browser, target, session
         self.trouble: list[str] = []
         self.requests: list[str] = []
         browser.pages[session] = self
@@ -41,6 +41,10 @@ class Page:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol."""
         return self._browser.call(method, self._session, **parameters)
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def size(self, width: int, height: int, *, phone: bool = False, dark: bool = False) -> None:
         """Set the viewport; a phone also has a touch screen."""
@@ -127,7 +131,7 @@ class Chromium:
     def new_page(self) -> Page:
         """Open a tab and listen to it."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        return Page(self, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        return Page(self, target, self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result; events that come meanwhile go to their pages."""

@@ -12,7 +12,7 @@ from spotbed.report.data import ComparisonData
 from spotbed.report.document import Strong, Words
 from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, policies
 from spotbed.report.marks import Label
-from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd
+from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd, usd_like
 
 ENOUGH_WORK = 0.995  # of the jobs that the most diligent policy got done: below it, a bill pays for less work
 
@@ -105,7 +105,10 @@ def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
 
 def between(found: Estimate) -> str:
     """The interval of a cost, in brackets, if there is one."""
-    return f" (95 % interval {usd(found.low)} to {usd(found.high)})" if found.has_interval else ""
+    if found.low is None or found.high is None:
+        return ""
+    scale = found.mean or found.high
+    return f" (95 % interval {usd_like(found.low, scale)} to {usd_like(found.high, scale)})"
 
 
 def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Words]:
@@ -116,7 +119,7 @@ def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Wo
     gap = difference(data.worlds, found.next_best, best, "cost_usd")
     if gap is None or gap.low is None:
         return []
-    ends = f" ({usd(gap.low)} to {usd(gap.high)}) more on the same worlds."
+    ends = f" ({usd_like(gap.low, gap.mean)} to {usd_like(gap.high, gap.mean)}) more on the same worlds."
     return [("The next, ", Label(found.next_best), ", costs ", usd(gap.mean), ends)]
 
 
@@ -128,8 +131,10 @@ def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
     gap = difference(data.worlds, tied[0], best, "cost_usd")
     if gap is None or gap.low is None:
         return ("With one world nothing says whether it is cheaper than ", *names, ": run more worlds.")
+    size = max(abs(gap.mean), abs(gap.low), abs(gap.high or 0.0))
     tail = f" About {plural(gap.more_worlds, 'more world')} would." if gap.more_worlds else ""
-    whole = f" ({Label(tied[0])} costs {signed(gap.mean)}, interval {signed(gap.low)} to {signed(gap.high)})"
+    ends = f"{signed(gap.low, size)} to {signed(gap.high, size)}"
+    whole = f" ({tied[0]} costs {signed(gap.mean, size)}, interval {ends})"
     return (
         "But the intervals do not tell it apart from ",
         *names,
@@ -139,9 +144,9 @@ def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
     )
 
 
-def signed(value: float | None) -> str:
-    """Dollars with their sign."""
-    text = usd(value)
+def signed(value: float | None, scale: float) -> str:
+    """Dollars with their sign, written like one of size `scale`."""
+    text = usd_like(value, scale)
     return text if text.startswith(MINUS) or not value else f"+{text}"
 
 

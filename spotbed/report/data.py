@@ -91,9 +91,18 @@ _RUN_FRAMES = {
 }
 
 
+_ALL_FRAMES = {
+    **_RUN_FRAMES,
+    "observed": _OBSERVED,
+    "worlds": _WORLDS,
+    "queue_depth": _QUEUE,
+    "bill_by_policy": {"policy": "text", **_BILL},
+}
+
+
 def empty(kind: str) -> pd.DataFrame:
-    """A frame without rows, with the columns of `jobs`, `workers`, … or `observed`."""
-    columns = {**_RUN_FRAMES, "queue_depth": _QUEUE, "worlds": _WORLDS, "observed": _OBSERVED}[kind]
+    """A frame without rows, with the columns and types of `jobs`, …, `observed`, `worlds`, … or `bill_by_policy`."""
+    columns = _ALL_FRAMES[kind]
     return pd.DataFrame({name: _typed(pd.Series([], dtype="object"), how) for name, how in columns.items()})
 
 
@@ -126,7 +135,7 @@ class ComparisonData:
 
     results: dict[str, Any]
     worlds: pd.DataFrame = field(default_factory=lambda: empty("worlds"))
-    bill: pd.DataFrame = field(default_factory=lambda: empty("bill"))
+    bill: pd.DataFrame = field(default_factory=lambda: empty("bill_by_policy"))
     queue_depth: pd.DataFrame = field(default_factory=lambda: empty("queue_depth"))
     runs: dict[str, RunData] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -162,7 +171,7 @@ def load_comparison(folder: Path) -> ComparisonData:
     problems: list[Problem] = []
     results = _json(folder / "results.json", problems)
     worlds = _frame(folder / "worlds.csv", _WORLDS, problems, others="number")
-    bill = _frame(folder / "bill.csv", {"policy": "text", **_BILL}, problems)
+    bill = _frame(folder / "bill.csv", _ALL_FRAMES["bill_by_policy"], problems)
     queue = _frame(folder / "queue_depth.csv", _QUEUE, problems, required=False)
     provenance = _json(folder / "provenance.json", problems, required=False)
     notes = _json(folder / "notes.json", problems, required=False)

@@ -20,7 +20,7 @@ from spotbed.report.document import Block, Document, Figures, Grid, Paragraph, S
 from spotbed.report.findings import provenance_section, unknowns
 from spotbed.report.marks import Chart, Label
 from spotbed.report.palette import BLUE
-from spotbed.report.words import count, duration, is_known, plural, usd, usd_like
+from spotbed.report.words import cents, count, duration, is_known, plural, usd
 
 _BAD_ENDS = (
     ("failed", "failed"),
@@ -124,11 +124,11 @@ def _bill_grid(run: RunData) -> Grid:
             str(cause),
             _usage(usage),
             str(unit),
-            usd_like(dollars, min(total, 999.0)) if dollars >= 0.005 else usd(dollars),
+            cents(dollars),
         )
         for item, cause, usage, unit, dollars in lines.itertuples(index=False)
     ]
-    rows.append((Two("Total"), "", "", "", Two(usd_like(total, min(total, 999.0)))))
+    rows.append((Two("Total"), "", "", "", Two(cents(total))))
     return Grid("bill", ("Item", "Cause", "Usage", "Unit", "USD"), tuple(rows), (), "Every line of the bill")
 
 

@@ -12,10 +12,12 @@ from itertools import pairwise
 from typing import Any
 
 from spotbed.report.marks import Axis, Band, Bars, Columns, Heat, Line, Note, Panel, Points, Region, Rule, Stack
+from spotbed.report.words import one_line
 
 Figure = dict[str, Any]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _INK = "#1c2430"
+_LONG_NAME, _SHORT_NAME = 34, 16  # characters of a name beside an axis: on a wide page, on a phone
 _CLEAR = "rgba(0,0,0,0)"
 _COLORS = [[0, "#f1f4f6"], [0.25, "#b8d3de"], [0.5, "#6fa8bf"], [0.75, "#2f6f8f"], [1, "#123a52"]]
 _DASH = {"solid": "solid", "dash": "6px,4px", "dot": "2px,3px"}
@@ -42,14 +44,14 @@ def figure(panel: Panel) -> Figure:
         "yaxis": _axis(panel.y),
         "shapes": parts["shapes"],
         "annotations": parts["annotations"],
+        "meta": {"short": [escaped(one_line(text, _SHORT_NAME)) for _, text in panel.y.ticks]},  # for a narrow page
     }
     return {"data": parts["data"], "layout": layout}
 
 
 def escaped(text: str) -> str:
     """Text that plotly shows as it is, on one line."""
-    plain = " ".join(str(text).split())
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def compact(values: Sequence[float]) -> list[float | None]:
@@ -79,7 +81,7 @@ def _axis(axis: Axis) -> Figure:
     if axis.ticks:
         shown |= {
             "tickvals": compact([at for at, _ in axis.ticks]),
-            "ticktext": [escaped(text) for _, text in axis.ticks],
+            "ticktext": [escaped(one_line(text, _LONG_NAME)) for _, text in axis.ticks],
         }
     return shown
 
@@ -271,7 +273,7 @@ def _note(mark: Note, panel: Panel, parts: Figure) -> None:
             "y": _place(panel.y, mark.y),
             "xref": "x",
             "yref": "y",
-            "text": escaped(mark.text),
+            "text": escaped(one_line(mark.text, _LONG_NAME)),
             "showarrow": False,
             "xanchor": mark.anchor,
             "xshift": mark.shift[0],

@@ -20,10 +20,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from spotbed.report.marks import Axis, Band, Bars, Chart, Columns, Heat, Line, Note, Panel, Points, Region, Rule, Stack
-from spotbed.report.words import MINUS
+from spotbed.report.words import MINUS, one_line
 
 _INK = "#1c2430"
 _PIXELS_PER_INCH = 96
+_LONG_NAME = 34  # characters of a name beside an axis
 _SYMBOLS = {
     "circle": "o",
     "square": "s",
@@ -86,7 +87,7 @@ def _draw(panel: Panel, axes: Axes) -> None:
     for mark in panel.marks:
         add(mark, axes)
     if panel.title:
-        axes.set_title(one_line(panel.title))
+        axes.set_title(_shown(panel.title, 2 * _LONG_NAME))
     _dress(axes, panel.x, "x")
     _dress(axes, panel.y, "y")
     if panel.legend and axes.get_legend_handles_labels()[0]:
@@ -100,19 +101,19 @@ def _legend_below(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
 
 
-def one_line(text: str) -> str:
-    """Text without line breaks; what a font cannot show is left to it."""
-    return " ".join(str(text).split()).encode("utf-8", "replace").decode()
+def _shown(text: str, most: int = _LONG_NAME) -> str:
+    """Text on one line that a font can be asked for."""
+    return one_line(text, most).encode("utf-8", "replace").decode()
 
 
 def _dress(axes: Axes, axis: Axis, letter: str) -> None:
     own = axes.xaxis if letter == "x" else axes.yaxis
     limits = axes.set_xlim if letter == "x" else axes.set_ylim
-    own.set_label_text(one_line(axis.title))
+    own.set_label_text(_shown(axis.title, 2 * _LONG_NAME))
     if axis.log:
         (axes.set_xscale if letter == "x" else axes.set_yscale)("log")
     if axis.ticks:
-        own.set_ticks([at for at, _ in axis.ticks], labels=[one_line(text) for _, text in axis.ticks])
+        own.set_ticks([at for at, _ in axis.ticks], labels=[_shown(text) for _, text in axis.ticks])
         own.set_ticks([], minor=True)
     elif axis.money:
         own.set_major_formatter(lambda value, _: f"{MINUS if value < 0 else ''}${abs(value):,.6g}")
@@ -130,7 +131,7 @@ def add(mark: object, axes: Axes) -> None:
 
 def _name(text: str, listed: bool = True) -> str:
     """matplotlib hides labels that begin with an underscore from the legend: a user's may not vanish."""
-    shown = one_line(text)
+    shown = _shown(text)
     if not listed:
         return "_"
     return f"\u200b{shown}" if shown.startswith("_") else shown
@@ -226,7 +227,7 @@ def _rule(mark: Rule, axes: Axes) -> None:
     else:
         axes.axhline(mark.at, **style)
         where, kind, sides = (0.99, mark.at), axes.get_yaxis_transform(), ("right", "bottom")
-    axes.text(*where, f" {one_line(mark.text)}", transform=kind, ha=sides[0], va=sides[1], fontsize=8)
+    axes.text(*where, f" {_shown(mark.text)}", transform=kind, ha=sides[0], va=sides[1], fontsize=8)
 
 
 @add.register
@@ -238,7 +239,7 @@ def _region(mark: Region, axes: Axes) -> None:
 @add.register
 def _note(mark: Note, axes: Axes) -> None:
     axes.annotate(
-        one_line(mark.text),
+        _shown(mark.text),
         (mark.x, mark.y),
         xytext=(mark.shift[0] * 0.75, mark.shift[1] * 0.75),
         textcoords="offset points",
@@ -257,5 +258,5 @@ def _heat(mark: Heat, axes: Axes) -> None:
     )
     axes.grid(visible=False)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
-    bar.set_label(one_line(mark.title), fontsize=8)
+    bar.set_label(_shown(mark.title), fontsize=8)
     bar.outline.set_visible(False)

@@ -17,24 +17,31 @@ def is_known(value: float | None) -> TypeGuard[float]:
 
 def usd(value: float | None) -> str:
     """Dollars with the digits that matter: $1,284 · $438 · $43.80 · $0.049 · $0.000025."""
-    if value is None or not math.isfinite(value):
-        return NOT_AVAILABLE
-    sign, size = (MINUS if value < 0 else ""), abs(value)
-    if size >= 100:
-        return f"{sign}${size:,.0f}"
-    if size >= 1 or size == 0:
-        return f"{sign}${size:.2f}"
-    decimals = min(1 - math.floor(math.log10(size)), 9)
-    return f"{sign}${size:.{decimals}f}"
+    return usd_like(value, 0.0 if value is None else value)
 
 
 def usd_like(value: float | None, scale: float) -> str:
-    """Dollars written with the decimals that a value of size `scale` gets: columns of a table then line up."""
+    """Dollars with the decimals that a value of size `scale` gets, so that a mean and its interval look alike."""
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
-    decimals = 0 if scale >= 1000 else 2 if scale >= 1 else 4
-    sign = MINUS if round(value, decimals) < 0 else ""
-    return f"{sign}${abs(value):,.{decimals}f}"
+    return _dollars(value, _decimals(abs(scale)))
+
+
+def cents(value: float | None) -> str:
+    """Dollars to the cent, and in full what is smaller: the columns of a bill."""
+    if value is None or not math.isfinite(value) or 0 < abs(value) < 0.005:
+        return usd(value)
+    return _dollars(value, 2)
+
+
+def _dollars(value: float, decimals: int) -> str:
+    return f"{MINUS if round(value, decimals) < 0 else ''}${abs(value):,.{decimals}f}"
+
+
+def _decimals(size: float) -> int:
+    if size >= 100:
+        return 0
+    return 2 if size >= 1 or size == 0 else min(1 - math.floor(math.log10(size)), 9)
 
 
 def number(value: float | None) -> str:
@@ -65,8 +72,9 @@ def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return NOT_AVAILABLE
     value = abs(share) * 100
-    decimals = 0 if value >= 99.95 or value == int(value) else 1 if value >= 1 else 2
-    return f"{MINUS if share < 0 else ''}{value:.{decimals}f} %"
+    decimals = 1 if value >= 1 else 2
+    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".") if round(value, decimals) else "0"
+    return f"{MINUS if share < 0 and text != '0' else ''}{text} %"
 
 
 def hours(seconds: float | None) -> str:
@@ -103,6 +111,12 @@ def plural(value: float, one: str, many: str | None = None) -> str:
 def listed(names: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`; empty for none."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """Text without line breaks, cut to `most` characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
 
 
 def slug(text: str) -> str:

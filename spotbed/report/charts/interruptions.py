@@ -18,6 +18,7 @@ from spotbed.report.words import listed, plural, usd
 _MOST_POOLS = 16
 _LIMIT = 1500
 _ROWS = 60
+_NO_POOL = "(all pools)"
 
 
 def interruptions(run: RunData, key: str) -> Chart:
@@ -45,7 +46,7 @@ def interruptions(run: RunData, key: str) -> Chart:
         reading=f"{told[:1].upper()}{told[1:]}. {'' if moving else _constant(run)}".strip(),
         alt=f"Events per pool over {end / unit.unit_s:.0f} {unit.unit}: {told}.",
         panels=tuple(panels),
-        table=_table(events, pools),
+        table=_table(events, run),
     )
 
 
@@ -71,7 +72,7 @@ def _rows(events: pd.DataFrame, run: RunData) -> list[str]:
     named = events["pool"].fillna("").astype(str).replace("nan", "")
     most = [str(pool) for pool, _ in Counter(named[named != ""]).most_common(_MOST_POOLS)]
     order = [pool for pool, _ in pools_of(run) if pool in most]
-    return order + (["(all pools)"] if (named == "").any() else [])
+    return order + ([_NO_POOL] if (named == "").any() else [])
 
 
 def _event_panel(events: pd.DataFrame, pools: Sequence[str], unit: Clock, end: float) -> Panel:
@@ -82,7 +83,7 @@ def _event_panel(events: pd.DataFrame, pools: Sequence[str], unit: Clock, end: f
         color, symbol, word = EVENTS[kind]
         own = events[events["kind"].astype(str) == kind]
         own = own.iloc[thinned(own["at_s"].to_numpy(dtype=float), _LIMIT)]
-        names = [str(pool) if str(pool) in place else "(all pools)" for pool in own["pool"].fillna("").astype(str)]
+        names = [str(pool) if str(pool) in place else _NO_POOL for pool in own["pool"].fillna("").astype(str)]
         known = [(at, name) for at, name in zip(own["at_s"].tolist(), names, strict=True) if name in place]
         if known:
             says = [f"{word} of {name} at {at / unit.unit_s:.2f} {unit.unit}" for at, name in known]
@@ -111,14 +112,16 @@ def _price_panel(moving: Mapping[str, pd.DataFrame], run: RunData, unit: Clock, 
     return Panel(unit.axis(end), dollars, tuple(marks), title="prices", height=280)
 
 
-def _table(events: pd.DataFrame, pools: Sequence[str]) -> Table:
-    named = events["pool"].fillna("").astype(str).replace({"": "(all pools)", "nan": "(all pools)"})
+def _table(events: pd.DataFrame, run: RunData) -> Table:
+    """Per pool: how often each kind of event happened, and between which prices."""
+    named = events["pool"].fillna("").astype(str).replace({"": _NO_POOL, "nan": _NO_POOL})
     counts = Counter(zip(named, events["kind"].astype(str), strict=True))
     kinds = [kind for kind in EVENTS if any(kind == other for _, other in counts)]
-    rows: list[tuple[Cell, ...]] = [(pool, *(counts[pool, kind] for kind in kinds)) for pool in pools]
-    note = (
-        "events.csv holds every event."
-        if len(set(named)) <= len(pools)
-        else "Pools with most events; events.csv holds all."
-    )
-    return Table(("pool", *(EVENTS[kind][2] for kind in kinds)), tuple(rows[:_ROWS]), note=note)
+    prices = {pool: frame["usd_per_hour"] for pool, frame in _prices(run).items()}
+    pools = [pool for pool, _ in pools_of(run)] + ([_NO_POOL] if _NO_POOL in set(named) else [])
+    rows: list[tuple[Cell, ...]] = []
+    for pool in pools[:_ROWS]:
+        ends = (float(prices[pool].min()), float(prices[pool].max())) if pool in prices else (None, None)
+        rows.append((pool, *(counts[pool, kind] for kind in kinds), *ends))
+    names = ("pool", *(EVENTS[kind][2] for kind in kinds), "lowest price (USD/h)", "highest price (USD/h)")
+    return Table(names, tuple(rows), note="events.csv and prices.csv hold every event and every price.")

@@ -150,7 +150,7 @@ def _names(
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels.values()]
     notes: list[Mark] = []
     for label, (x, y) in pixels.items():
-        boxes = [(place, _box(x, y, place, len(label))) for place in _PLACES]
+        boxes = [(place, _box(x, y, place, min(len(label), 34))) for place in _PLACES]
         place, box = min(boxes, key=lambda entry: _badness(entry[1], taken, (x, y)))
         taken.append(box)
         notes.append(Note(*at[label], label, place[0], shift=(place[1], place[2])))

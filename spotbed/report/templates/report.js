@@ -10,16 +10,12 @@
     scrollZoom: false,
   };
 
-  // On a narrow page names beside an axis may take a third of the width, no more.
-  const shortened = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
-
   const fitted = (layout, width) => {
     if (touch) layout.dragmode = false;
     if (width >= 480) return layout;
     layout.margin.l = 44;
     layout.font.size = 11;
-    const names = layout.yaxis.ticktext;
-    if (names) layout.yaxis.ticktext = names.map((name) => shortened(name, 16));
+    if (layout.yaxis.ticktext) layout.yaxis.ticktext = layout.meta.short;
     return layout;
   };
 

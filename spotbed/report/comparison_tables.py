@@ -1,0 +1,196 @@
+"""The tables of a comparison: results with intervals, paired differences, gates, the bill, jobs at risk, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spotbed.report.charts.deadlines import has_deadlines
+from spotbed.report.data import ComparisonData
+from spotbed.report.document import Grid, Tone, Two
+from spotbed.report.estimates import against_baseline, estimate, labels, policies
+from spotbed.report.marks import Label
+from spotbed.report.words import MINUS, NOTHING, TIMES, cents, count, hours, is_known, number, percent, usd
+
+_RESULTS = (  # metric, column, how its numbers are written
+    ("cost_usd", "Cost", "usd"),
+    ("makespan_s", "Makespan", "hours"),
+    ("flow_s", "Flow time", "hours"),
+    ("wait_s", "Wait", "hours"),
+    ("bounded_slowdown", "Bounded slowdown", "number"),
+    ("deadline_missed", "Deadlines missed", "count"),
+    ("interruptions", "Interruptions", "count"),
+    ("lost_work_s", "Lost work", "hours"),
+)
+_RISKS = (
+    ("jobs_submitted", "Submitted"),
+    ("jobs_done", "Done"),
+    ("jobs_failed", "Failed"),
+    ("jobs_unfinished", "Unfinished"),
+    ("jobs_lost", "Lost"),
+    ("duplicate_completions", "Completed twice"),
+    ("orphan_workers", "Orphan workers"),
+)
+_FAULT_COLUMNS = {"jobs_lost", "duplicate_completions", "orphan_workers"}
+
+
+def result_grid(data: ComparisonData) -> Grid:
+    """Means over worlds with their intervals, one row per policy."""
+    shown = [
+        entry
+        for entry in _RESULTS
+        if any(is_known(estimate(policy, entry[0]).mean) for policy in policies(data.results))
+    ]
+    if data.runs and not has_deadlines(data.runs):
+        shown = [entry for entry in shown if entry[0] != "deadline_missed"]
+    rows = [
+        (_name(policy, data), *(_estimate_cell(policy, metric, style) for metric, _, style in shown))
+        for policy in policies(data.results)
+    ]
+    worlds = int(data.results.get("replications") or 1)
+    note = "Mean over worlds, and below it the 95 % interval of the mean." if worlds > 1 else "One world: no interval."
+    return Grid("results", ("Policy", *(column for _, column, _ in shown)), tuple(rows), (note,))
+
+
+def _name(policy: Mapping[str, Any], data: ComparisonData) -> Label | Two:
+    label = str(policy.get("label"))
+    return Two(Label(label), "baseline") if label == data.results.get("baseline") else Label(label)
+
+
+def _estimate_cell(policy: Mapping[str, Any], metric: str, style: str) -> Two:
+    found = estimate(policy, metric)
+    if not is_known(found.mean):
+        return Two("n/a")
+    return Two(
+        _written(found.mean, style),
+        f"{_bare(found.low, style)} to {_bare(found.high, style)}" if found.has_interval else "",
+    )
+
+
+def _written(value: float | None, style: str) -> str:
+    return {"usd": usd, "hours": hours, "count": count, "number": number}[style](value)
+
+
+def _bare(value: float | None, style: str) -> str:
+    """A number without its unit, which stands above it."""
+    return _written(value, style).removesuffix(" h").replace("$", "")
+
+
+def paired_grid(data: ComparisonData) -> Grid:
+    """Differences to the baseline in the same worlds, with their intervals."""
+    baseline = str(data.results.get("baseline"))
+    shown = [("cost_usd", "usd"), ("makespan_s", "hours"), ("flow_s", "hours"), ("deadline_missed", "count")]
+    if data.runs and not has_deadlines(data.runs):
+        shown = shown[:-1]
+    rows = []
+    for policy in policies(data.results):
+        label = str(policy.get("label"))
+        if label != baseline:
+            own = [_paired_cells(policy, metric, style) for metric, style in shown]
+            rows.append((Label(label), *(cell for cells in own for cell in cells)))
+    names = {"cost_usd": "Cost", "makespan_s": "Makespan", "flow_s": "Flow time", "deadline_missed": "Deadlines missed"}
+    columns = [column for metric, _ in shown for column in (f"{names[metric]}: difference", "Ratio")]
+    note = (
+        f"Each policy minus {baseline} in the same world; below, the 95 % interval of the mean difference. "
+        "Won: the share of the worlds in which it is lower."
+    )
+    return Grid("paired", ("Policy", *columns), tuple(rows), (note,))
+
+
+def _paired_cells(policy: Mapping[str, Any], metric: str, style: str) -> tuple[Two, Two]:
+    stated = against_baseline(policy, metric)
+    mean, ends = stated.get("diff_mean"), stated.get("diff_ci95") or (None, None)
+    low, high = ends
+    tone: Tone = ""
+    interval = ""
+    if is_known(low) and is_known(high):
+        tone = "good" if high < 0 else "bad" if low > 0 else ""
+        interval = f"{_bare_signed(low, style)} to {_bare_signed(high, style)}"
+    ratio, won = stated.get("ratio"), stated.get("win_share")
+    times = f"{TIMES} {ratio:.3f}" if is_known(ratio) else "n/a"
+    return Two(_signed(mean, style), interval, tone), Two(times, f"won {percent(won)}" if is_known(won) else "")
+
+
+def _signed(value: float | None, style: str) -> str:
+    if not is_known(value) or value is None:
+        return "n/a"
+    text = _written(abs(value), style)
+    return text if value == 0 else f"{MINUS if value < 0 else '+'}{text}"
+
+
+def _bare_signed(value: float | None, style: str) -> str:
+    return _signed(value, style).removesuffix(" h").replace("$", "")
+
+
+def gate_grid(data: ComparisonData) -> Grid:
+    """Every gate with its value and its limit."""
+    rows = [
+        (
+            Two("\u2713 passed", tone="good") if gate.get("passed") else Two("\u2717 failed", tone="bad"),
+            str(gate.get("rule")),
+            Label(str(gate.get("policy"))),
+            number(gate.get("value")),
+            number(gate.get("limit")),
+        )
+        for gate in data.results.get("gates") or []
+    ]
+    note = "Of a rule relative to the baseline, value and limit are ratios."
+    return Grid("gates", ("", "Rule", "Policy", "Value", "Limit"), tuple(rows), (note,))
+
+
+def bill_grid(data: ComparisonData) -> Grid:
+    """One row per item and cause, one column per policy; the dearest items first."""
+    names = labels(data.results)
+    lines: dict[tuple[str, str], dict[str, float]] = {}
+    for policy, item, cause, dollars in data.bill[["policy", "item", "cause", "usd"]].itertuples(index=False):
+        mine = lines.setdefault((str(item), str(cause)), {})
+        mine[str(policy)] = mine.get(str(policy), 0.0) + float(dollars)
+    items = {item: sum(sum(mine.values()) for (other, _), mine in lines.items() if other == item) for item, _ in lines}
+    order = sorted(lines, key=lambda line: (-items[line[0]], line[0], -sum(lines[line].values())))
+    totals = {label: sum(mine.get(label, 0.0) for mine in lines.values()) for label in names}
+    rows: list[tuple[str | Two, ...]]
+    rows = [
+        (
+            item,
+            cause,
+            *(cents(lines[item, cause][label]) if label in lines[item, cause] else NOTHING for label in names),
+        )
+        for item, cause in order
+    ]
+    rows.append((Two("Total"), "", *(Two(cents(totals[label])) for label in names)))
+    note = ("USD per world, mean. Every line is metered usage times a dated price; bill.csv holds the usage.",)
+    return Grid(
+        "bill", ("Item", "Cause", *(Label(label) for label in names)), tuple(rows), note, "The bill, line by line"
+    )
+
+
+def risk_grid(data: ComparisonData) -> Grid:
+    """What became of the jobs, and what the faults that no policy of ours may have amount to."""
+    rows = [
+        (_name(policy, data), *(_risk_cell(policy, metric) for metric, _ in _RISKS))
+        for policy in policies(data.results)
+    ]
+    columns = ("Policy", *(column for _, column in _RISKS))
+    return Grid("risk", columns, tuple(rows), ("Jobs, and workers, per world (mean).",))
+
+
+def _risk_cell(policy: Mapping[str, Any], metric: str) -> Two:
+    mean = estimate(policy, metric).mean
+    return Two(count(mean), tone="bad" if metric in _FAULT_COLUMNS and (mean or 0) > 0 else "")
+
+
+def settings_grid(data: ComparisonData) -> Grid:
+    """The settings in which the policies differ."""
+    columns = list(dict.fromkeys(str(name) for row in data.differing for name in row))
+    cells = [tuple(_setting(row.get(column)) for column in columns) for row in data.differing]
+    known = set(labels(data.results))
+    heads = tuple(Label(column) if column in known else column.capitalize() for column in columns)
+    return Grid("settings", heads, tuple(cells), ("Everything else is the same for all policies.",))
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int | float) else str(value)
