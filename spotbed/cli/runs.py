@@ -70,8 +70,10 @@ def run(
             journal=not no_journal,
             progress=bar,
         )
-    found = done.results
-    terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
+    estimates = results.estimates_table(done.results)
+    place = {column: index for index, column in enumerate(estimates.columns)}
+    rows = [[row[place["metric"]], row[place["mean"]], row[place["unit"]]] for row in estimates.rows]
+    terminal.result(Table(["metric", "value", "unit"], rows), done.results)
     terminal.note(f"Written: {done.path}")
 
 
