@@ -18,14 +18,14 @@ INVALID_INPUT = 2
 GATE_FAILED = 3
 INTERRUPTED = 130
 
-SAY_KEPT = (
-    "Kept: every file and folder that was complete; none is half written.\n"
-    "To go on: give the same command again (the same seed gives the same result)."
-)
+WHOLE = "every file and folder that was complete; none is half written"
 
 
 def tell(terminal: Terminal, error: BaseException) -> int:
-    """Say on stderr what went wrong, in as many words as that deserves, and return the exit code."""
+    """Say on stderr what went wrong, in as many words as that deserves, and return the exit code.
+
+    The text of a KeyboardInterrupt, if it has one, says what is kept.
+    """
     if terminal.debug and not isinstance(error, BrokenPipeError):
         terminal.alert("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, InputError):
@@ -35,7 +35,7 @@ def tell(terminal: Terminal, error: BaseException) -> int:
         terminal.alert(f"error: {error}")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        terminal.alert(f"Interrupted.\n{SAY_KEPT}")
+        terminal.alert(f"Interrupted.\n{_kept(str(error) or WHOLE)}")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         _close_stdout()
@@ -59,8 +59,12 @@ def _outside(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"error: {error.filename}: {error.strerror}"
     if isinstance(error, MemoryError):
-        return f"error: out of memory\n{SAY_KEPT}"
+        return f"error: out of memory\n{_kept(WHOLE)}"
     return None
+
+
+def _kept(what: str) -> str:
+    return f"Kept: {what}.\nTo go on: give the same command again."
 
 
 def _our_fault(error: BaseException, debug: bool) -> str:

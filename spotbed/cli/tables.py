@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 _WIDE = 100_000  # columns of a console that never wraps
+_READS_AS_NUMBER = re.compile(r"[-\u2212+$]*[\d.,]+ ?(%|s|min|h|d)?|n/a")
 
 
 class Tabular(Protocol):
@@ -151,6 +153,8 @@ def _numeric(table: Tabular) -> list[bool]:
 
 
 def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _READS_AS_NUMBER.fullmatch(value) is not None
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
