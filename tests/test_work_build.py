@@ -113,6 +113,9 @@ def test_swf_with_its_options() -> None:
     assert options.estimate_ms.tolist() == options.runtime_ms.tolist()
     assert options.classes[0].checkpointable
     assert built(**(log | {"slots": "as-one"})).slots.tolist() == [1] * 5
+    capped = built(**log, slots_field="requested", runtime_cap="request")
+    assert capped.slots.tolist() == [4, 2, 3, 6, 2]
+    assert capped.runtime_ms.tolist() == [60_000, 0, 30_000, 600_000, 45_500]
 
 
 @pytest.mark.parametrize(

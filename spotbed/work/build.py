@@ -229,7 +229,9 @@ def _read(workload: LogModel, path: Path, lenient: bool) -> FileWork:
             count=workload.count,
             time_scale=workload.time_scale,
             runtime_estimate=workload.runtime_estimate,
+            runtime_cap=workload.runtime_cap,
             slots=workload.slots or "as-one",
+            slots_field=workload.slots_field,
             lenient=lenient,
         )
         return log.file_work(class_of(workload.defaults, "log"))

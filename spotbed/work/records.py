@@ -66,7 +66,7 @@ class ClassPool:
     def __init__(self, template: JobClass | None = None) -> None:
         self.template = template or JobClass("job")
         self._by_keys: dict[tuple[tuple[str, Any], ...], JobClass] = {}
-        self._names: set[str] = set()
+        self._given: Counter[str] = Counter()
 
     def get(self, keys: Mapping[str, Any]) -> JobClass:
         """The class with these keys (`licences` as pairs); what they leave out comes from the template."""
@@ -74,21 +74,24 @@ class ClassPool:
         found = self._by_keys.get(wanted)
         if found is None:
             licences = {"licences": dict(keys["licences"])} if "licences" in keys else {}
-            found = replace(self.template, **{**keys, **licences})
-            found = replace(found, name=self._free_name(str(keys.get("name") or shape_name(found))))
+            found = self._named(replace(self.template, **{"name": "", **keys, **licences}))
             self._by_keys[wanted] = found
         return found
 
     def adopt(self, job_class: JobClass) -> JobClass:
         """`job_class` under a name of its own, made of its shape."""
-        return replace(job_class, name=self._free_name(shape_name(job_class)))
+        return self._named(replace(job_class, name=""))
+
+    def _named(self, job_class: JobClass) -> JobClass:
+        return replace(job_class, name=self._free_name(job_class.name or shape_name(job_class)))
 
     def _free_name(self, name: str) -> str:
-        free, number = name, 2
-        while free in self._names:
-            free, number = f"{name}-{number}", number + 1
-        self._names.add(free)
-        return free
+        """`name`, or where it is taken name-2, name-3, …"""
+        while True:
+            self._given[name] += 1
+            if self._given[name] == 1:
+                return name
+            name = f"{name}-{self._given[name]}"
 
 
 def shape_name(job_class: JobClass) -> str:

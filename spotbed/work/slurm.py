@@ -83,9 +83,12 @@ def fold_requeued(jobs: Sequence[AccountingJob]) -> tuple[list[AccountingJob], i
     last: dict[str, AccountingJob] = {}
     for job in jobs:
         earlier = last.get(job.id)
-        submits = [each.submit_s for each in (earlier, job) if each and each.submit_s is not None]
-        last[job.id] = replace(job, submit_s=min(submits)) if submits else job
+        last[job.id] = replace(job, submit_s=_earliest(earlier.submit_s, job.submit_s)) if earlier else job
     return list(last.values()), len(jobs) - len(last)
+
+
+def _earliest(*moments: float | None) -> float | None:
+    return min((each for each in moments if each is not None), default=None)
 
 
 def _job(row: Row, complaints: Complaints) -> list[AccountingJob]:
