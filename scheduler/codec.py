@@ -1,7 +1,8 @@
 """One versioned codec between records and plain JSON values: states, events and commands, nested ones included.
 
 {"v": 1, "is": "JobClaimed", ...fields}; a nested record is the same without the version. Tuples become lists and come back
-as tuples. An unknown name, a missing or an unknown field is a `CodecError`.
+as tuples. A field with a default may be missing, so that records can grow; an unknown name, any other missing field and an
+unknown field are a `CodecError`.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def _decoded(value: Any) -> Any:
         return tuple(_decoded(inner) for inner in value)
     if not isinstance(value, dict):
         return value
-    kind = RECORDS.get(value.get("is", ""))
+    name = value.get("is")
+    kind = RECORDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise CodecError(f"unknown record {value.get('is')!r}")
+        raise CodecError(f"unknown record {name!r}")
     given = {key: _decoded(inner) for key, inner in value.items() if key != "is"}
     known = {field.name: field for field in fields(kind)}
     unknown = given.keys() - known.keys()
