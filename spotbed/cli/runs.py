@@ -23,6 +23,7 @@ Scenario = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario in YA
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change a key of the scenario; may be repeated.")
 ]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Skip lines of job logs and prices that cannot be read.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write; below reports/ if not given.")]
 
 
@@ -52,6 +53,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.")] = None,
     overrides: Overrides = None,
+    lenient: Lenient = False,
     out: Out = None,
     no_journal: Annotated[
         bool, typer.Option("--no-journal", help="Keep no journal: for runs too long to keep one.")
@@ -65,7 +67,7 @@ def run(
             file,
             policy=policy,
             seed=seed,
-            overrides=tuple(overrides or ()),
+            overrides=_settings(file, overrides, lenient),
             out=out,
             journal=not no_journal,
             progress=bar,
@@ -87,6 +89,7 @@ def compare(
         int | None, typer.Option(min=1, metavar="N", help="Processes; as many as cores if not given.")
     ] = None,
     overrides: Overrides = None,
+    lenient: Lenient = False,
     policies: Annotated[
         list[str] | None,
         typer.Option("--policy", metavar="LABEL", help="Only this one and the baseline; may be repeated."),
@@ -103,11 +106,23 @@ def compare(
             replications=replications,
             jobs=jobs,
             out=out,
-            overrides=tuple(overrides or ()),
+            overrides=_settings(file, overrides, lenient),
             policies=tuple(policies) if policies else None,
             progress=bar,
         )
     return show_comparison(terminal, comparison)
+
+
+def _settings(file: Path, overrides: list[str] | None, lenient: bool) -> list[str]:
+    """The overrides that were given, and those that --lenient stands for in this scenario."""
+    settings = list(overrides or ())
+    if lenient:
+        from spotbed.scenario.load import load_scenario
+
+        scenario = load_scenario(file, settings)
+        sections = {"workload": scenario.workload, "market.prices": scenario.market.prices}
+        settings += [f"{key}.lenient=true" for key, section in sections.items() if hasattr(section, "lenient")]
+    return settings
 
 
 def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
@@ -116,6 +131,8 @@ def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
 
     found = comparison.results
     terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
+    for note in comparison.notes:
+        terminal.note(f"note: {note}")
     terminal.note(f"Written: {comparison.path}")
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
