@@ -78,7 +78,13 @@ def test_keys_are_text() -> None:
 
 
 def test_anchors_aliases_and_merges() -> None:
-    text = "base: &base {a: 1, b: 2}\nother: &other {b: 3, c: 4}\none: {<<: *base, b: 5}\ntwo: {<<: [*base, *other], d: 6}\nthree: *base"
+    text = """
+base: &base {a: 1, b: 2}
+other: &other {b: 3, c: 4}
+one: {<<: *base, b: 5}
+two: {<<: [*base, *other], d: 6}
+three: *base
+"""
     assert data(text) == {
         "base": {"a": 1, "b": 2},
         "other": {"b": 3, "c": 4},
@@ -97,8 +103,10 @@ def test_positions_of_keys_and_values() -> None:
     assert node.keys["c"] == Mark(3, 6)
     assert [child.mark for child in node.children["c"].children.values()] == [Mark(3, 10), Mark(3, 13), Mark(3, 16)]
     assert document.find(("a", 1)) is None
-    problem = document.problem("is wrong.", ("a", 0, "x", "y"))
-    assert (problem.line, problem.column, problem.path) == (2, 5, "a.0.x.y")
+    problem = document.problem("is missing.", ("a", 0, "x"))
+    assert (problem.line, problem.column, problem.path) == (2, 5, "a.0.x")
+    problem = document.problem("is wrong.", ("a", 0, "b", "y"))
+    assert (problem.line, problem.column, problem.path, problem.value) == (2, 9, "a.0.b", 1)
 
 
 def test_a_merged_value_stands_where_it_is_written() -> None:

@@ -120,7 +120,7 @@ def check_sweep(scenario: Scenario, teller: Teller) -> None:
         for number, value in enumerate(values):
             where = ("sweep", key, number)
             try:
-                changed, _ = changed_data(data, key.split("."), value)
+                changed, path = changed_data(data, key.split("."), value)
             except InputError as error:
                 teller.error(error.problems[0].message, ("sweep", key), error.problems[0].hint)
                 break
@@ -128,6 +128,6 @@ def check_sweep(scenario: Scenario, teller: Teller) -> None:
             try:
                 Scenario.model_validate(changed, context=reading)
             except ValidationError as error:
-                swept = Document(teller.document.file, teller.document.root, changed)
+                swept = Document(teller.document.file, teller.document.root, changed, [], [(path, key)])
                 problem = Translator(swept, reading).problems(error)[0]
                 teller.error(f"{problem.path}: {problem.message}", where, problem.hint)

@@ -83,10 +83,19 @@ def check_purchase(scenario: Scenario, teller: Teller) -> None:
         except InputError:
             continue  # told by check_policies
         for purchase in _purchases(place):
-            for _, name, traits in traits_of(scenario):
-                if pools.that_fit(traits) and not pools.that_fit(traits, purchase):
-                    message = f"{name} fits no {purchase} pool, and {shown(policy.label)} needs one."
-                    teller.error(message, ("policies", number), f"Add a pool with `purchase: {purchase}`.")
+            names = [
+                name
+                for _, name, traits in traits_of(scenario)
+                if pools.that_fit(traits) and not pools.that_fit(traits, purchase)
+            ]
+            if names:
+                message = f"{_subject(names)} no {purchase} pool, and {shown(policy.label)} needs one."
+                teller.error(message, ("policies", number), f"Add a pool with `purchase: {purchase}`.")
+
+
+def _subject(names: list[str]) -> str:
+    """The subject and the verb of a sentence on what fits somewhere."""
+    return f"{names[0]} fits" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more fit"
 
 
 def _purchases(place: object) -> tuple[str, ...]:

@@ -114,6 +114,8 @@ def _tell_unknown(pairs: Sequence[_After], teller: Teller, keys: Keys, *, ids_of
 
 
 def _tell_cycle(pairs: Sequence[_After], teller: Teller, keys: Keys) -> None:
+    if len(dict(pairs)) < len(pairs):
+        return  # of names given twice, nobody knows which is meant
     try:
         TopologicalSorter(dict(pairs)).prepare()
     except CycleError as error:

@@ -60,14 +60,18 @@ def _read(path: Path, overrides: Sequence[str]) -> tuple[Scenario | None, list[P
     except ValidationError as error:
         problems += Translator(document, reading).problems(error)
     problems += check_data(document, scenario, problems, path.parent)
-    problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+    problems.sort(key=_place)
     errors = [problem for problem in problems if is_error(problem)]
     warnings = [problem for problem in problems if not is_error(problem)][:_MOST_TOLD]
     if scenario is not None:
         scenario.attach(path, document, warnings)
     if len(errors) > _MOST_TOLD:
         errors[_MOST_TOLD:] = [Problem(f"{len(errors) - _MOST_TOLD} more errors are not shown.", str(path))]
-    return scenario, [*errors, *warnings]
+    return scenario, sorted([*errors, *warnings], key=_place)
+
+
+def _place(problem: Problem) -> tuple[bool, int, int]:
+    return (problem.line is None, problem.line or 0, problem.column or 0)
 
 
 def _name_of(path: Path) -> str:

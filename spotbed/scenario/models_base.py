@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -163,9 +162,5 @@ def one_or_each(one: str, each: str) -> Discriminator:
     return Discriminator(lambda value: each if isinstance(value, Mapping | BaseModel) else one)
 
 
-def one_or_more(value: Any) -> Any:
-    """A single value where a list is expected."""
-    return value if isinstance(value, list | tuple) or value is None else [value]
-
-
-OneOrMore = BeforeValidator(one_or_more)
+OneOrMore = Shorthand(lambda value: [value], {"type": "string"})
+"""Annotation of a list of texts: one text stands for a list of it."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spotbed.errors import InputError, Problem
+from spotbed.scenario.models_policies import default_label
 from spotbed.scenario.problems import printable, shown, suggestion
 from spotbed.scenario.yaml_positions import Document, Keys, parse_document
 
@@ -78,13 +79,17 @@ def _index(data: list[Any], step: str, path: Keys) -> int:
     if step.isdecimal() and len(step) < 10 and int(step) < len(data):
         return int(step)
     named: dict[str, int] = {
-        str(entry[key]): index
-        for index, entry in reversed(list(enumerate(data)))
-        if isinstance(entry, dict)
-        for key in _NAMING
-        if key in entry
+        name: index for index, entry in reversed(list(enumerate(data))) for name in _names_of(entry)
     }
     if step in named:
         return named[step]
     message = f"has no entry {shown(step)}: it has {len(data)}, counted from 0."
     raise InputError(Problem(message, path=".".join(map(str, path)), hint=suggestion(step, named) or None))
+
+
+def _names_of(entry: Any) -> list[str]:
+    """By what an entry of a list may be chosen: its id, name or label, or the label that a policy has by default."""
+    if not isinstance(entry, dict):
+        return []
+    names = [str(entry[key]) for key in _NAMING if key in entry]
+    return names or ([default_label(entry["use"])] if isinstance(entry.get("use"), str) else [])

@@ -113,7 +113,7 @@ def _excerpt(line: str, column: int) -> str:
 def _word_at(line: str, index: int) -> str:
     """The key, number or quoted text that starts at `index`; of a list or mapping, its bracket."""
     rest = line[index:]
-    if rest[:1] in {"{", "[", ""}:
+    if rest[:1] in {"", *"{}[],: "}:
         return rest[:1]
     if rest[0] in {'"', "'"}:
         end = rest.find(rest[0], 1)

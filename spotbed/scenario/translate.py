@@ -25,11 +25,8 @@ _KINDS: Mapping[str, tuple[str, str | None]] = {
     "dict_type": ("must be a mapping", "Write {key: value}, or one `key: value` a line."),
     "model_type": ("must be a mapping", "Write {key: value}, or one `key: value` a line."),
     "string_too_short": ("must not be empty", None),
-    "string_pattern_mismatch": (
-        "is not a name",
-        "A name has letters, digits and . _ + - (in most places also : and @), and starts with a letter or a digit.",
-    ),
 }
+_NAME = "A name has letters, digits and any of ._+-@: in it."
 _ABSENT, _UNKNOWN = "is missing.", "unknown key."
 _BOUNDS = {
     "greater_than": ("must be above", "gt"),
@@ -93,7 +90,9 @@ class Translator:
             return f"{shown(value)} is not known.", suggestion(value, choices), ""
         if kind in _BOUNDS:
             words, bound = _BOUNDS[kind]
-            return f"{words} {context[bound]}, not {shown(value)}.", "", ""
+            return f"{words} {context[bound]:g}, not {shown(value)}.", "", ""
+        if kind == "string_pattern_mismatch":
+            return f"{shown(value)} is no name.", _NAME, ""
         if kind.startswith("too_"):
             return _length(kind, context), "", ""
         message, hint = _KINDS.get(kind, (error["msg"], None))

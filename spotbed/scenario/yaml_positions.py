@@ -78,6 +78,10 @@ class Document:
             shorter = min(len(changed), len(path))
             if path and changed[:shorter] == path[:shorter] and (len(path) >= len(changed) or self.find(path) is None):
                 return Problem(message, f"--set {printable(text)}", path=dotted(path), value=value, hint=hint)
+        while path and not isinstance(getattr(self.find(path[:-1]), "value", None), dict | list):
+            path = path[:-1]  # below a value that stands for a whole mapping or list
+        if value is None and (node := self.find(path)) is not None and not node.children:
+            value = node.value
         mark = self._mark(path, of_key=of_key)
         return Problem(message, self.file, mark.line, mark.column, dotted(path) or None, value, hint)
 
