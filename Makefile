@@ -24,6 +24,7 @@ test-all: $(VENV)/.installed-dev ## the test suite with its slow part
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
 
 bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
+	@$(BIN)/python benchmarks/bench_speed.py
 	@$(BIN)/python -m pytest -m bench -p no:xdist -q -s
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import sim
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("scheduler", "sim", "spotbed")
+TEMPLATES = "templates"  # files that `init` copies to a user: notebooks, not modules
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 70
 # A ratchet: lower these when the code allows it, never raise them. h11, which we look up to, has 6 and 30.
@@ -49,7 +49,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 @cache
 def sources() -> dict[str, ast.Module]:
     """The syntax trees of all our modules, by path relative to the root."""
-    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    paths = sorted(
+        path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if TEMPLATES not in path.parts
+    )
     return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
@@ -143,11 +145,23 @@ def test_the_simulator_and_aws_do_not_know_each_other() -> None:
 
 
 def test_nothing_asks_whether_it_is_simulated() -> None:
-    asks = re.compile(
-        r"\b(?:if|elif|while|not|and|or)\s+(?:\w+\.)*(?:is_)?(?:simulat\w*|in_simulation|dry_run_sim)\b(?!\()"
-    )
-    wrong = [path for path in sources() if asks.search((ROOT / path).read_text(encoding="utf-8"))]
+    wrong = [
+        f"{path}:{condition.lineno}"
+        for path, tree in sources().items()
+        for condition in conditions(tree)
+        for node in ast.walk(condition)
+        if "simulat" in str(getattr(node, "id", getattr(node, "attr", ""))).lower()
+    ]
     assert wrong == []
+
+
+def conditions(tree: ast.Module) -> Iterator[ast.expr]:
+    """What `if`, `elif`, `while`, conditional expressions and comprehensions ask."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If | ast.IfExp | ast.While):
+            yield node.test
+        elif isinstance(node, ast.comprehension):
+            yield from node.ifs
 
 
 def test_no_file_is_too_long() -> None:
