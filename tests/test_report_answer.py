@@ -84,7 +84,7 @@ def test_the_baseline_may_be_the_best() -> None:
 
 def test_one_world_gives_no_winner_and_no_interval() -> None:
     text = told(compare({"base": [200.0], "ours": [100.0]}))
-    assert "In the one world that was simulated, ours has the lowest mean cost: $100 a world." in text
+    assert "In the one world that was simulated, ours costs least: $100." in text
     assert "interval" not in text
     assert "run more worlds" in text
 
@@ -106,7 +106,21 @@ def test_a_policy_that_leaves_work_undone_is_not_the_cheapest() -> None:
 def test_nobody_is_cheapest_when_nobody_has_a_cost() -> None:
     data = compare({"base": [float("nan")] * 3, "ours": [float("nan")] * 3})
     assert standing(data).best is None
-    assert "No policy did the whole work" in told(data)
+    assert "No policy did the work" in told(data)
+
+
+def test_nobody_is_cheapest_when_no_job_is_done() -> None:
+    nothing = {"base": 0.0, "ours": 0.0}
+    data = compare(
+        {"base": spread(200), "ours": spread(100)}, jobs_done=nothing, jobs_failed={"base": 100.0, "ours": 100.0}
+    )
+    assert standing(data).best is None
+    assert "cheapest" not in told(data).replace("none is called the cheapest", "")
+
+
+def test_jobs_that_nobody_gets_done_are_not_hidden() -> None:
+    data = compare({"base": spread(200), "ours": spread(100)}, jobs_done={"base": 90.0, "ours": 90.0})
+    assert "It gets 90 of 100 jobs done (90 %)." in told(data)
 
 
 def test_a_policy_without_a_mean_is_said_to_have_none() -> None:

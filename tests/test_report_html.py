@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from report_frames import POLICIES, make_comparison, make_results, make_run, make_worlds
 
+from spotbed.report.comparison import comparison_document
 from spotbed.report.data import ComparisonData, RunData, empty
 from spotbed.report.html import embedded, write_comparison_html, write_run_html
-from spotbed.report.markdown import write_comparison_markdown, write_run_markdown
+from spotbed.report.markdown import markdown, write_run_markdown
+from spotbed.report.static_figures import picture
 
 MEGABYTE = 1_000_000
 HOSTILE = (
@@ -183,9 +185,15 @@ def test_every_empty_run_can_be_written(tmp_path: Path) -> None:
     assert "got 0 of 0 jobs done" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-def test_users_texts_make_no_element_and_no_attribute(tmp_path: Path) -> None:
-    write_comparison_html(hostile_comparison(), tmp_path / "index.html")
-    page = parsed(tmp_path / "index.html")
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Elements:
+    path = tmp_path_factory.mktemp("hostile") / "index.html"
+    write_comparison_html(hostile_comparison(), path)
+    return parsed(path)
+
+
+def test_users_texts_make_no_element_and_no_attribute(hostile_page: Elements) -> None:
+    page = hostile_page
     assert [attributes.get("type") for tag, attributes in page.tags if tag == "script"] == [
         "application/json",
         None,
@@ -201,9 +209,8 @@ def test_users_texts_make_no_element_and_no_attribute(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|\b49\b", text)[:1]  # no template inside the template
 
 
-def test_texts_are_escaped_for_plotly_too(tmp_path: Path) -> None:
-    write_comparison_html(hostile_comparison(), tmp_path / "index.html")
-    figures = json.loads(parsed(tmp_path / "index.html").scripts[0])
+def test_texts_are_escaped_for_plotly_too(hostile_page: Elements) -> None:
+    figures = json.loads(hostile_page.scripts[0])
     texts = [text for figure in figures.values() for text in strings(figure)]
     assert any("&lt;script&gt;" in text for text in texts)
     markup = [text for text in texts if "<" in text and "<extra>" not in text]
@@ -293,8 +300,13 @@ def test_a_policys_label_carries_its_colour_wherever_it_stands(tmp_path: Path) -
     assert len(styles) == 1
 
 
-def test_the_hostile_comparison_is_harmless_in_markdown(tmp_path: Path) -> None:
-    write_comparison_markdown(hostile_comparison(), tmp_path)
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+def test_hostile_texts_are_harmless_in_markdown() -> None:
+    text = markdown(comparison_document(hostile_comparison()))
     text = re.sub(r"^(```+)\n.*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)  # the command, as code
     assert set(re.findall(r"<[^>]*>", text)) <= {"<br>", "<details>", "<summary>", "</summary>", "</details>"}
+
+
+def test_hostile_texts_can_be_drawn() -> None:
+    charts = list(comparison_document(hostile_comparison()).charts())
+    for key in ("times", "0-fleet", "0-attempts"):
+        assert picture(next(chart for chart in charts if chart.key == key)).startswith(b"\x89PNG")

@@ -51,7 +51,8 @@ def _did_less(data: ComparisonData, label: str) -> bool:
     own = _policy(data, label)
     if (estimate(own, "jobs_lost").mean or 0.0) > 0:
         return True
-    return done[label] < ENOUGH_WORK * max(done.values())
+    most = max(done.values())
+    return most == 0 or done[label] < ENOUGH_WORK * most
 
 
 def _policy(data: ComparisonData, label: str) -> Mapping[str, Any]:
@@ -62,12 +63,11 @@ def answer(data: ComparisonData) -> list[Words]:
     """The opening paragraph, sentence by sentence."""
     found = standing(data)
     if found.best is None:
-        return [
-            ("No policy did the whole work at a cost that can be stated, so none is called the cheapest.",),
-            *_less(data, found),
-        ]
+        told = "No policy did the work at a cost that can be stated, so none is called the cheapest."
+        return [(told,), *_less(data, found), *_undefined(found)]
     sentences = [
         _cheapest(data, found.best, found),
+        *_work_done(data, found.best),
         *_against_others(data, found.best, found),
         *_against_baseline(data, found.best),
     ]
@@ -76,31 +76,25 @@ def answer(data: ComparisonData) -> list[Words]:
 
 def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
     cost = estimate(_policy(data, best), "cost_usd")
-    number = len(policies(data.results))
     worlds = int(data.results.get("replications") or 1)
     over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
-    if number == 1:
-        return (over, Label(best), " costs ", Strong(usd(cost.mean)), f"{between(cost)} a world.")
-    whole = " of those that did the whole work" if found.less_work else ""
-    if found.tied or worlds < 2:
-        return (
-            over,
-            Label(best),
-            " has the lowest mean cost",
-            whole,
-            ": ",
-            Strong(usd(cost.mean)),
-            f"{between(cost)} a world.",
-        )
-    return (
-        over,
-        Label(best),
-        " is the cheapest policy",
-        whole,
-        ": ",
-        Strong(usd(cost.mean)),
-        f"{between(cost)} a world.",
-    )
+    price: Words = (Strong(usd(cost.mean)), f"{between(cost)} a world.")
+    if len(policies(data.results)) == 1:
+        return (over, Label(best), " costs ", *price)
+    whole = " of those that did comparable work" if found.less_work else ""
+    if worlds < 2:
+        return (over, Label(best), f" costs least{whole}: ", Strong(usd(cost.mean)), ".")
+    what = " has the lowest mean cost" if found.tied else " is the cheapest policy"
+    return (over, Label(best), f"{what}{whole}: ", *price)
+
+
+def _work_done(data: ComparisonData, best: str) -> list[Words]:
+    """Said only where the best of them did not get nearly all jobs done."""
+    own = _policy(data, best)
+    done, submitted = estimate(own, "jobs_done").mean, estimate(own, "jobs_submitted").mean
+    if done is None or not submitted or done >= ENOUGH_WORK * submitted:
+        return []
+    return [(f"It gets {count(done)} of {count(submitted)} jobs done ({percent(done / submitted)}).",)]
 
 
 def between(found: Estimate) -> str:

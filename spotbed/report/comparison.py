@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spotbed.report.answer import Standing, answer, legacy_sentences, standing
-from spotbed.report.charts.costs import cost_by_cause, usd_by_cause
+from spotbed.report.charts.costs import cost_by_cause, usd_by_cause, waterfall
 from spotbed.report.charts.deadlines import deadline_misses, has_deadlines
 from spotbed.report.charts.paired import paired_differences
 from spotbed.report.charts.queue import queue_depth
@@ -36,12 +36,13 @@ def comparison_document(data: ComparisonData) -> Document:
     styles = policy_styles(names, data.results.get("baseline"))
     worlds = int(data.results.get("replications") or 1)
     title = str(data.results.get("scenario") or "Comparison")
-    told = f"{plural(len(names), 'policy', 'policies')} on the same {plural(worlds, 'world')}"
+    on = f"the same {count(worlds)} worlds" if worlds > 1 else "one and the same world"
+    told = f"{plural(len(names), 'policy', 'policies')} on {on}"
     sections = [
         _answer_section(data),
         _result_section(data, styles),
         _gate_section(data),
-        _money_section(data),
+        _money_section(data, styles),
         _risk_section(data),
         _time_section(data, styles),
         _inside_section(data, styles),
@@ -122,11 +123,24 @@ def _gate_section(data: ComparisonData) -> Section:
     return Section("gates", "Gates", (Paragraph((told,)), gate_grid(data)))
 
 
-def _money_section(data: ComparisonData) -> Section:
-    blocks: list[Block] = [cost_by_cause(data), wasted_work(data.bill, labels(data.results), "wasted-work")]
+def _money_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
+    names = labels(data.results)
+    blocks: list[Block] = [cost_by_cause(data)]
+    bills = {label: own for label in names if len(own := data.bill[data.bill["policy"].astype(str) == label])}
+    falls = {label: waterfall(bill, f"{names.index(label)}-waterfall") for label, bill in bills.items()}
+    if falls:
+        blocks.append(_tabs("bill", {label: (chart,) for label, chart in falls.items()}, styles, data))
+    blocks.append(wasted_work(data.bill, names, "wasted-work"))
     if len(data.bill):
         blocks.append(bill_grid(data))
     return Section("money", "Where every dollar went", tuple(blocks))
+
+
+def _tabs(key: str, blocks: Mapping[str, tuple[Block, ...]], styles: Mapping[str, Style], data: ComparisonData) -> Tabs:
+    """One tab per policy; the best policy's is open."""
+    best = standing(data).best
+    first = list(blocks).index(best) if best is not None and best in blocks else 0
+    return Tabs(key, tuple((label, styles[label].color, mine) for label, mine in blocks.items()), first)
 
 
 def _risk_section(data: ComparisonData) -> Section:
@@ -146,16 +160,14 @@ def _time_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
 
 
 def _inside_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
-    items = [
-        (label, styles[label].color, tuple(run_blocks(run, f"{place}-", styles[label].color)))
+    inside = {
+        label: tuple(run_blocks(run, f"{place}-", styles[label].color))
         for place, (label, run) in enumerate(data.runs.items())
-    ]
-    if not items:
-        return Section("inside", "", ())
+    }
+    if not inside:
+        return Section("inside", "Inside one world", ())
     lead = Paragraph(("World 0 of the comparison, policy by policy: the same jobs and the same weather in each.",))
-    best = standing(data).best
-    first = list(data.runs).index(best) if best in data.runs else 0
-    return Section("inside", "Inside one world", (lead, Tabs("policy", tuple(items), first)))
+    return Section("inside", "Inside one world", (lead, _tabs("policy", inside, styles, data)))
 
 
 def _settings_section(data: ComparisonData) -> Section:

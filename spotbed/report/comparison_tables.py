@@ -90,11 +90,10 @@ def paired_grid(data: ComparisonData) -> Grid:
             rows.append((Label(label), *(cell for cells in own for cell in cells)))
     names = {"cost_usd": "Cost", "makespan_s": "Makespan", "flow_s": "Flow time", "deadline_missed": "Deadlines missed"}
     columns = [column for metric, _ in shown for column in (f"{names[metric]}: difference", "Ratio")]
-    note = (
-        f"Each policy minus {baseline} in the same world; below, the 95 % interval of the mean difference. "
-        "Won: the share of the worlds in which it is lower."
-    )
-    return Grid("paired", ("Policy", *columns), tuple(rows), (note,))
+    note = f"Each policy minus {baseline} in the same world"
+    if int(data.results.get("replications") or 1) > 1:
+        note += "; below, the 95 % interval of the mean difference. Won: the share of the worlds in which it is lower"
+    return Grid("paired", ("Policy", *columns), tuple(rows), (f"{note}.",))
 
 
 def _paired_cells(policy: Mapping[str, Any], metric: str, style: str) -> tuple[Two, Two]:

@@ -34,7 +34,6 @@ _BAD_ENDS_MANY = {"was lost": "were lost", "was cancelled": "were cancelled"}
 def run_blocks(run: RunData, prefix: str, color: str) -> list[Block]:
     """The charts that look inside one world; `prefix` keeps their names apart from those of other runs."""
     charts: list[Chart | None] = [
-        waterfall(run.bill, f"{prefix}waterfall"),
         fleet(run, f"{prefix}fleet"),
         interruptions(run, f"{prefix}interruptions"),
         attempts(run, f"{prefix}attempts"),
@@ -48,15 +47,14 @@ def run_document(run: RunData) -> Document:
     """Everything that the report of one run says."""
     scenario = str(run.results.get("scenario") or run.provenance.get("scenario") or "")
     own = run.bill.assign(policy=run.label)
-    more: list[Block] = [
-        run_queue(run, "queue-depth", BLUE),
-        times_of_run(run, "times"),
-        wasted_work(own, [run.label], "wasted-work"),
-    ]
+    money: list[Block] = [waterfall(run.bill, "waterfall"), wasted_work(own, [run.label], "wasted-work")]
+    if len(run.bill):
+        money.append(_bill_grid(run))
+    felt = (run_queue(run, "queue-depth", BLUE), times_of_run(run, "times"))
     sections = [
         Section("answer", "", (Paragraph(_summary(run), lead=True), Figures(tuple(_glance(run))))),
-        Section("money", "The bill", (_bill_grid(run),) if len(run.bill) else ()),
-        Section("inside", "What happened", (*run_blocks(run, "", BLUE), *more)),
+        Section("money", "The bill", tuple(money)),
+        Section("inside", "What happened", (*run_blocks(run, "", BLUE), *felt)),
         unknowns([], run.notes, []),
         provenance_section(run.provenance, run.results),
     ]

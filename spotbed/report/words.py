@@ -62,9 +62,10 @@ def count(value: float | None) -> str:
     """How many on average: 0 · 3.2 · 0.03 · 1,000."""
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
-    if value == int(value) or value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
+    sign, size = (MINUS if value < 0 else ""), abs(value)
+    if size == int(size) or size >= 1000:
+        return f"{sign}{size:,.0f}"
+    return f"{sign}{size:.1f}" if size >= 0.1 else f"{sign}{size:.2g}"
 
 
 def percent(share: float | None) -> str:

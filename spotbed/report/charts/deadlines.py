@@ -35,6 +35,7 @@ def deadline_misses(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
     if not any(missed.mean for missed in known.values()):
         return Chart("deadlines", title, "", "", absent="No policy missed a deadline in any world.")
     worlds = by_world(data.worlds, "deadline_missed")
+    worlds_told = "Large: mean over worlds with its 95 % interval. Small: single worlds. "
     marks: list[Mark] = []
     for row, (label, missed) in enumerate(known.items()):
         color = styles[label].color
@@ -52,8 +53,7 @@ def deadline_misses(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
     return Chart(
         key="deadlines",
         title=title,
-        reading="Large: mean over worlds with its 95 % interval. Small: single worlds. "
-        "Jobs that failed count as missed.",
+        reading=f"{worlds_told if len(worlds) > 1 else ''}Jobs that failed count as missed.",
         alt="Deadlines missed per world: "
         + ", ".join(f"{label} {count(missed.mean)}" for label, missed in known.items())
         + ".",

@@ -39,7 +39,11 @@ def interruptions(run: RunData, key: str) -> Chart:
     if moving:
         panels.append(_price_panel(moving, run, unit, end))
     counts = Counter(events["kind"].astype(str))
-    told = listed([plural(number, EVENTS[kind][2]) for kind, number in counts.items()]) if counts else "no interruption"
+    told = (
+        listed([plural(number, EVENTS[kind][2]) for kind in EVENTS if (number := counts[kind])])
+        if counts
+        else "no interruption"
+    )
     return Chart(
         key=key,
         title=title,

@@ -54,8 +54,7 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style]) -> 
     return Chart(
         key="cost-makespan",
         title=title,
-        reading="Down is cheaper, left is faster. Large: the mean over worlds with its 95 % interval in both "
-        "directions. Small: single worlds. Grey: no schedule can get there (lower bounds).",
+        reading=_reading(bool(dots), bool(bounds)),
         alt="Mean cost and makespan: "
         + "; ".join(f"{label} {usd(pair[1].mean)} and {hours(pair[0].mean)}" for label, pair in shown.items())
         + ".",
@@ -70,6 +69,12 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style]) -> 
         ),
         table=_table(shown),
     )
+
+
+def _reading(many: bool, bounded: bool) -> str:
+    worlds = " Large: the mean over worlds with its 95 % interval in both directions. Small: single worlds."
+    grey = " Grey: no schedule can get there (lower bounds)."
+    return f"Down is cheaper, left is faster.{worlds if many else ''}{grey if bounded else ''}"
 
 
 def _h(seconds: float | None) -> float:

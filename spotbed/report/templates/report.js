@@ -61,7 +61,7 @@
   addEventListener("beforeprint", () => {
     drawn().forEach((place) => {
       const across = Number(getComputedStyle(place.closest(".panels")).getPropertyValue("--across")) || 1;
-      Plotly.relayout(place, { autosize: false, width: Math.floor(680 / across) - 14 * (across - 1) });
+      Plotly.relayout(place, { autosize: false, width: Math.floor((680 - 20 * (across - 1)) / across) });
     });
   });
   addEventListener("afterprint", () => drawn().forEach((place) => Plotly.relayout(place, { autosize: true, width: null })));
