@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scheduler.policies.backfill import Easy
 from scheduler.policies.move import Greedy, Stay, UniformProgress
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
 from scheduler.policies.place import (
@@ -24,6 +25,7 @@ PARTS: Mapping[str, Mapping[str, type]] = {
         "priority": PriorityWithAgeing,
         "sjf": ShortestJobFirst,
         "edf": EarliestDeadlineFirst,
+        "easy": Easy,
     },
     "place": {
         "lowest-price": LowestPrice,
@@ -77,6 +79,7 @@ PRESETS: Mapping[str, tuple[str, str, Mapping[str, object]]] = {
         "decoupled",
         {"move": UniformProgress(), "place": LowestPrice("any")},
     ),
+    "central": ("one head node with the whole queue, EASY backfill", "central", {"order": Easy()}),
     "legacy-2019": (
         "the original scheduler of 2019, faults included",
         "legacy-2019",

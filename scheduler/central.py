@@ -1,0 +1,430 @@
+"""The central scheduler: one machine on a head node that sees the whole queue. It stands for Slurm, LSF and their like.
+
+    up <-> down
+
+What waits lies in queue classes, each in the order of the order policy's keys; what runs lies on sites: a pool,
+where each free worker is a slot, or a fixed cluster. Every change arms a pass at the end of the same moment, in
+which jobs are dispatched, at most as many as the head node can. On a fixed cluster the next job in order is *picked*
+as soon as there is one, and stays first whatever comes after it: a job of many slots is not passed for ever. An
+order policy with `select` sees the whole queue, and may let others jump (backfill).
+
+A head node that is down hears nothing: whoever drives it keeps the events until it has recovered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from scheduler.commands import SetTimer
+from scheduler.ordered import Ordered
+from scheduler.policy import Policy
+from scheduler.record import record
+from scheduler.table import Machine, Row, stay
+
+DISPATCH = "dispatch"  # name of the timer
+UNKNOWN_MS = 1 << 60  # the end of a job without an estimate
+_MS = 1_000  # in microseconds
+
+
+# What it knows ------------------------------------------------------------------------------------------------------
+@record
+class QueueClass:
+    """What all jobs of a class share: where they may run, how large they are, what licences they take."""
+
+    id: str
+    sites: tuple[str, ...]
+    size: int = 0
+    licences: tuple[tuple[str, int], ...] = ()
+
+
+@record
+class Waiting:
+    """A job that waits. `place` is (key of the order policy, number of its submission)."""
+
+    place: tuple[float, int]
+    job: str
+    slots: int
+    estimate_ms: int  # -1: none
+    submit_ms: int
+
+
+@record
+class Running:
+    """A job that runs. `place` is (when its estimate ends, number of its submission)."""
+
+    place: tuple[float, int]
+    job: str
+    slots: int
+    licences: tuple[tuple[str, int], ...] = ()
+
+
+@record
+class Site:
+    """Where jobs run: `free` slots, and what runs by the end of its estimate."""
+
+    id: str
+    free: int = 0
+    running: Ordered = Ordered()
+
+
+@record
+class Backlog:
+    """What waits of one class. `fresh` has come since the last pass; `picked` is next, and not among `waiting`."""
+
+    badge: QueueClass
+    waiting: Ordered = Ordered()
+    picked: Waiting | None = None
+    fresh: tuple[Waiting, ...] = ()
+
+    @property
+    def first(self) -> Waiting | None:
+        """The next job in order."""
+        first: Waiting | None = self.picked or self.waiting.first
+        return first
+
+
+@record
+class Central:
+    """The head node's state. A dispatch keeps it busy for `gap_us`, until `ready_us`. `stirred`: slots or licences have
+    changed since the last pass, so that jobs which could not start then may start now. `picks` is said above."""
+
+    phase: str = "up"
+    gap_us: int = 0
+    picks: bool = False
+    ready_us: int = 0
+    armed: bool = False
+    stirred: bool = False
+    sites: tuple[Site, ...] = ()
+    backlogs: tuple[Backlog, ...] = ()
+    licences: tuple[tuple[str, int], ...] = ()  # free ones
+
+
+# What it hears ------------------------------------------------------------------------------------------------------
+@record
+class JobQueued:
+    at_ms: int
+    badge: QueueClass
+    job: Waiting
+
+
+@record
+class JobWithdrawn:
+    """The job no longer waits in this class: it was cancelled, or sent elsewhere."""
+
+    at_ms: int
+    badge: QueueClass
+    job: Waiting
+
+
+@record
+class JobEnded:
+    """The attempt that was dispatched as `running` has ended, well or not; its slots are free."""
+
+    at_ms: int
+    site: str
+    running: Running
+
+
+@record
+class SlotsChanged:
+    """Workers have registered, or are gone, that run nothing."""
+
+    at_ms: int
+    site: str
+    by: int
+
+
+@record
+class DispatchReady:
+    """The pass that was asked for."""
+
+    at_ms: int
+
+
+@record
+class HeadFailed:
+    at_ms: int
+
+
+@record
+class HeadRecovered:
+    at_ms: int
+
+
+# What it orders -----------------------------------------------------------------------------------------------------
+@record
+class Dispatch:
+    """Start this job on a free slot of the site. `JobEnded` shall bring `running` back."""
+
+    site: str
+    running: Running
+
+
+CentralEvent: TypeAlias = (
+    JobQueued | JobWithdrawn | JobEnded | SlotsChanged | DispatchReady | HeadFailed | HeadRecovered
+)
+CentralCommand: TypeAlias = Dispatch | SetTimer
+Result: TypeAlias = tuple[Central, tuple[CentralCommand, ...]]
+_PASS_NOW: tuple[CentralCommand, ...] = (SetTimer(DISPATCH, 0),)
+
+
+# The order policy's view --------------------------------------------------------------------------------------------
+class QueueView(NamedTuple):
+    """What `select` sees: one class of waiting jobs and one site with free slots.
+
+    `new`: when it is not None, only these may start that could not before; all else is as it was at the last pass.
+    """
+
+    now_ms: int
+    free: int
+    running: Ordered
+    picked: Waiting | None
+    waiting: Ordered
+    new: tuple[Waiting, ...] | None
+
+    def in_order(self) -> Iterator[Waiting]:
+        """All that waits, the picked job first."""
+        if self.picked is not None:
+            yield self.picked
+        yield from self.waiting
+
+
+Select: TypeAlias = Callable[[QueueView], Sequence[Waiting]]
+
+
+def in_order(view: QueueView) -> Sequence[Waiting]:
+    """The jobs to start now, without backfill: the first ones, as long as they fit."""
+    free, starts = view.free, []
+    for job in view.in_order():
+        if job.slots > free:
+            break
+        starts.append(job)
+        free -= job.slots
+    return starts
+
+
+# Transitions --------------------------------------------------------------------------------------------------------
+def _armed(central: Central, stirred: bool) -> Result:
+    """Ask for a pass at the end of this moment, unless one is due already."""
+    if central.armed and central.stirred >= stirred:
+        return central, ()
+    return _central(central, armed=True, stirred=central.stirred or stirred), () if central.armed else _PASS_NOW
+
+
+def _central(
+    central: Central,
+    *,
+    phase: str | None = None,
+    ready_us: int | None = None,
+    armed: bool | None = None,
+    stirred: bool | None = None,
+    sites: tuple[Site, ...] | None = None,
+    backlogs: tuple[Backlog, ...] | None = None,
+    licences: tuple[tuple[str, int], ...] | None = None,
+) -> Central:
+    """The state with some fields replaced: `dataclasses.replace` takes four times as long."""
+    return Central(
+        central.phase if phase is None else phase,
+        central.gap_us,
+        central.picks,
+        central.ready_us if ready_us is None else ready_us,
+        central.armed if armed is None else armed,
+        central.stirred if stirred is None else stirred,
+        central.sites if sites is None else sites,
+        central.backlogs if backlogs is None else backlogs,
+        central.licences if licences is None else licences,
+    )
+
+
+def _with_backlog(central: Central, changed: Backlog) -> tuple[Backlog, ...]:
+    """The backlogs with one of them replaced, or added. The largest come first."""
+    badge = changed.badge.id
+    if any(backlog.badge.id == badge for backlog in central.backlogs):
+        return tuple(changed if backlog.badge.id == badge else backlog for backlog in central.backlogs)
+    return tuple(sorted((*central.backlogs, changed), key=lambda backlog: -backlog.badge.size))
+
+
+def _backlog(central: Central, badge: QueueClass) -> Backlog:
+    return next((backlog for backlog in central.backlogs if backlog.badge.id == badge.id), None) or Backlog(badge)
+
+
+def _with_site(central: Central, changed: Site) -> tuple[Site, ...]:
+    if any(site.id == changed.id for site in central.sites):
+        return tuple(changed if site.id == changed.id else site for site in central.sites)
+    return (*central.sites, changed)
+
+
+def _site(central: Central, name: str) -> Site:
+    return next((site for site in central.sites if site.id == name), None) or Site(name)
+
+
+def _with_licences(central: Central, taken: tuple[tuple[str, int], ...], sign: int) -> tuple[tuple[str, int], ...]:
+    if not taken:
+        return central.licences
+    change = dict(taken)
+    return tuple((name, free - sign * change.get(name, 0)) for name, free in central.licences)
+
+
+def job_queued(central: Central, event: JobQueued, policy: Policy) -> Result:
+    before = _backlog(central, event.badge)
+    after = Backlog(before.badge, before.waiting.add(event.job), before.picked, (*before.fresh, event.job))
+    return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=False)
+
+
+def job_withdrawn(central: Central, event: JobWithdrawn, policy: Policy) -> Result:
+    """Without the picked job, another may be next."""
+    before = _backlog(central, event.badge)
+    if before.picked is not None and before.picked.place == event.job.place:
+        after = Backlog(before.badge, before.waiting)
+    else:
+        after = Backlog(before.badge, before.waiting.remove(event.job), before.picked)
+    return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=True)
+
+
+def job_ended(central: Central, event: JobEnded, policy: Policy) -> Result:
+    site = _site(central, event.site)
+    left = Site(site.id, site.free + event.running.slots, site.running.remove(event.running))
+    licences = _with_licences(central, event.running.licences, -1)
+    return _armed(_central(central, sites=_with_site(central, left), licences=licences), stirred=True)
+
+
+def slots_changed(central: Central, event: SlotsChanged, policy: Policy) -> Result:
+    site = _site(central, event.site)
+    assert site.free + event.by >= 0, f"{event.site}: {event.by} slots of {site.free} free ones"
+    changed = Site(site.id, site.free + event.by, site.running)
+    return _armed(_central(central, sites=_with_site(central, changed)), stirred=True)
+
+
+def head_failed(central: Central, event: HeadFailed, policy: Policy) -> Result:
+    return _central(central, phase="down", armed=False), ()
+
+
+def head_recovered(central: Central, event: HeadRecovered, policy: Policy) -> Result:
+    return _armed(_central(central, phase="up"), stirred=True)
+
+
+def dispatch_ready(central: Central, event: DispatchReady, policy: Policy) -> Result:
+    """The pass: dispatch until nothing more may start, or the head node is busy."""
+    select: Select = getattr(policy.order, "select", in_order)
+    now_ms, refused = event.at_ms, set[tuple[str, str]]()
+    commands: list[CentralCommand] = []
+    central = _central(central, armed=False)
+    while True:
+        if central.ready_us >= (now_ms + 1) * _MS:
+            if any(backlog.first is not None for backlog in central.backlogs):
+                commands.append(SetTimer(DISPATCH, central.ready_us // _MS - now_ms))
+                return _central(central, armed=True, stirred=True), tuple(commands)
+            break
+        offer = _next_offer(central, refused)
+        if offer is None:
+            break
+        central, dispatched, served = _serve(central, *offer, now_ms, select)
+        if served:
+            refused.add((offer[0].id, offer[1].badge.id))
+        commands += dispatched
+    rested = tuple(_rested(backlog, central.picks) for backlog in central.backlogs)
+    return _central(central, stirred=False, backlogs=rested), tuple(commands)
+
+
+def _rested(backlog: Backlog, picks: bool) -> Backlog:
+    """The backlog after a pass. Where the head node picks, the next job is fixed now."""
+    if picks and backlog.picked is None and backlog.waiting.size:
+        picked = backlog.waiting.first
+        return Backlog(backlog.badge, backlog.waiting.remove(picked), picked)
+    return Backlog(backlog.badge, backlog.waiting, backlog.picked) if backlog.fresh else backlog
+
+
+def _next_offer(central: Central, refused: set[tuple[str, str]]) -> tuple[Site, Backlog] | None:
+    """Each site with a free slot would take the largest class that waits and fits; of these, the one whose first job
+    comes first in order. So a large instance is left to large jobs, and a busy head node serves jobs in their order."""
+    offers: list[tuple[tuple[float, int], int, Site, Backlog]] = []
+    for site in central.sites:
+        if site.free > 0:
+            backlog = _candidate(central, site, refused)
+            if backlog is not None and backlog.first is not None:
+                offers.append((backlog.first.place, len(offers), site, backlog))
+    if not offers:
+        return None
+    _, _, site, backlog = min(offers)
+    return site, backlog
+
+
+def _candidate(central: Central, site: Site, refused: set[tuple[str, str]]) -> Backlog | None:
+    found: Backlog | None = None
+    for backlog in central.backlogs:
+        first, badge = backlog.first, backlog.badge
+        if first is None or site.id not in badge.sites or (site.id, badge.id) in refused:
+            continue
+        if found is not None and (badge.size < found.badge.size or first.place > found.first.place):  # type: ignore[union-attr]
+            continue
+        if _licences_free(central, badge):
+            found = backlog
+    return found
+
+
+def _licences_free(central: Central, badge: QueueClass) -> bool:
+    if not badge.licences:
+        return True
+    free = dict(central.licences)
+    return all(free.get(name, 0) >= count for name, count in badge.licences)
+
+
+def _serve(
+    central: Central, site: Site, backlog: Backlog, now_ms: int, select: Select
+) -> tuple[Central, list[CentralCommand], bool]:
+    """Start on this site what the order policy selects of this class, or only its first job where other classes or a
+    busy head node may change what comes next. Also tells whether that was all."""
+    badge = backlog.badge
+    new = None if central.stirred or backlog.picked is None else backlog.fresh
+    starts = select(QueueView(now_ms, site.free, site.running, backlog.picked, backlog.waiting, new))
+    served = not starts or not (central.gap_us or badge.licences or len(central.backlogs) > 1)
+    if not served:
+        starts = starts[:1]
+    dispatched: list[CentralCommand] = []
+    waiting, picked, free, running = backlog.waiting, backlog.picked, site.free, site.running
+    for job in starts:
+        if picked is not None and job.place == picked.place:
+            picked = None
+        else:
+            waiting = waiting.remove(job)
+        end_ms = now_ms + job.estimate_ms if job.estimate_ms >= 0 else UNKNOWN_MS
+        started = Running((end_ms, job.place[1]), job.job, job.slots, badge.licences)
+        free, running = free - job.slots, running.add(started)
+        dispatched.append(Dispatch(site.id, started))
+    central = _central(central, sites=_with_site(central, Site(site.id, free, running)))
+    after = _central(
+        central,
+        backlogs=_with_backlog(central, Backlog(badge, waiting, picked, backlog.fresh)),
+        ready_us=_busy_until_us(central, now_ms, len(dispatched)),
+        licences=_with_licences(central, badge.licences, len(dispatched)),
+        stirred=central.stirred or bool(dispatched),
+    )
+    return after, dispatched, served
+
+
+def _busy_until_us(central: Central, now_ms: int, dispatches: int) -> int:
+    """When the head node has done these too; it goes on at once where it was busy until within this millisecond."""
+    begin_us = max(central.ready_us, now_ms * _MS) if dispatches else central.ready_us
+    return begin_us + dispatches * central.gap_us
+
+
+TABLE: dict[str, dict[type, Row]] = {
+    "up": {
+        JobQueued: Row(job_queued, ("up",)),
+        JobWithdrawn: Row(job_withdrawn, ("up",)),
+        JobEnded: Row(job_ended, ("up",)),
+        SlotsChanged: Row(slots_changed, ("up",)),
+        DispatchReady: Row(dispatch_ready, ("up",), "the pass"),
+        HeadFailed: Row(head_failed, ("down",)),
+        HeadRecovered: Row(stay, ("up",), "again"),
+    },
+    "down": {
+        HeadRecovered: Row(head_recovered, ("up",), "then it hears what it has missed"),
+        HeadFailed: Row(stay, ("down",), "again"),
+        DispatchReady: Row(stay, ("down",), "late"),
+    },
+}
+
+MACHINE: Machine[Central] = Machine("central", "up", TABLE)
+step = MACHINE.step
