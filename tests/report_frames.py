@@ -78,7 +78,8 @@ def make_run(
             worker_rows.append(
                 (
                     *(worker, pool, kind, "us-east-1a", purchase),
-                    *(clock - 90, clock - 80, clock, clock + spent + 60, "idle", 1),
+                    *(clock - 90, clock - 80, clock, clock + spent + (0 if broken else 60)),
+                    *("interrupted" if broken else "idle", 1),
                     *(80.0, 60.0, useful, spent - useful, 0.0, 0.0, 0.0, usd * 1.05),
                 )
             )

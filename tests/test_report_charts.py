@@ -251,6 +251,21 @@ def test_events_are_all_marked_and_a_notice_does_not_hide_its_interruption() -> 
     assert not rows[0] & rows[1]
 
 
+def test_an_instance_that_left_on_its_notice_counts_as_interrupted() -> None:
+    run = make_run()
+    lost = (run.workers["end_reason"] == "interrupted").sum()
+    run.events = run.events[run.events["kind"] == "notice"]
+    points = {mark.name: len(mark.x) for mark in marks(interruptions(run, "i"), Points)}
+    assert points == {"interruption": lost, "notice": len(run.events)}
+
+
+def test_a_run_without_a_journal_is_not_drawn_as_idle() -> None:
+    run = make_run()
+    bare = RunData("bare", jobs=run.jobs, timeline=run.timeline, bill=run.bill)
+    for chart in (fleet(bare, "f"), attempts(bare, "a"), interruptions(bare, "i"), run_queue(bare, "q", BASELINE)):
+        assert chart.absent == "This run kept no journal, so nothing is known of single workers and attempts."
+
+
 def test_prices_that_never_change_are_told_in_words() -> None:
     chart = interruptions(make_run(moving=False), "i")
     assert len(chart.panels) == 1

@@ -101,7 +101,7 @@ def between(found: Estimate) -> str:
     """The interval of a cost, in brackets, if there is one."""
     if found.low is None or found.high is None:
         return ""
-    scale = found.mean or found.high
+    scale = min(abs(found.mean or found.high), 50 * (found.high - found.low))  # the ends may not look the same
     return f" (95 % interval {usd_like(found.low, scale)} to {usd_like(found.high, scale)})"
 
 
@@ -120,7 +120,7 @@ def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Wo
 def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
     names: list[str | Strong | Label] = []
     for label in tied:
-        names += [Label(label), ", "]
+        names += [Label(label), " or " if label == tied[-2:][0] else ", "]
     names = names[:-1]
     gap = difference(data.worlds, tied[0], best, "cost_usd")
     if gap is None or gap.low is None:
@@ -128,7 +128,7 @@ def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
     size = max(abs(gap.mean), abs(gap.low), abs(gap.high or 0.0))
     tail = f" About {plural(gap.more_worlds, 'more world')} would." if gap.more_worlds else ""
     ends = f"{signed(gap.low, size)} to {signed(gap.high, size)}"
-    whole = f" ({tied[0]} costs {signed(gap.mean, size)}, interval {ends})"
+    whole = f" ({tied[0]} costs {usd_like(gap.mean, size)} more, interval {ends})"
     return (
         "But the intervals do not tell it apart from ",
         *names,
@@ -189,9 +189,8 @@ def _makespan(data: ComparisonData, best: str, baseline: str) -> list[Words]:
     if own is None or theirs is None or gap is None:
         return []
     if gap.low is not None and gap.answer == "not resolved":
-        return [
-            (f"Its makespan of {duration(own)} does not differ measurably from the baseline's {duration(theirs)}.",)
-        ]
+        told = f"Its makespan is {duration(own)} against the baseline's {duration(theirs)}"
+        return [(f"{told}{'' if own == theirs else ', a difference that these worlds do not resolve'}.",)]
     word = "more" if own >= theirs else "less"
     return [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from spotbed.report.answer import Standing, answer, legacy_sentences, standing
 from spotbed.report.charts.costs import cost_by_cause, usd_by_cause, waterfall
@@ -74,13 +75,10 @@ def _glance(data: ComparisonData, found: Standing) -> list[tuple[str, str, str]]
     own = next(policy for policy in policies(data.results) if policy.get("label") == found.best)
     cost, makespan = estimate(own, "cost_usd"), estimate(own, "makespan_s")
     items = [("Lowest mean cost", usd(cost.mean), found.best)]
-    stated = against_baseline(own, "cost_usd")
-    ratio = stated.get("ratio")
-    if is_known(ratio):
-        items.append(("Against the baseline", _change(ratio - 1), str(data.results.get("baseline"))))
-    slower = against_baseline(own, "makespan_s").get("ratio")
-    beside = f"{_change(slower - 1)} against the baseline" if is_known(slower) else ""
-    items.append(("Makespan", duration(makespan.mean), beside))
+    cheaper, slower = _against(own, "cost_usd"), _against(own, "makespan_s")
+    if cheaper:
+        items.append(("Against the baseline", cheaper, str(data.results.get("baseline"))))
+    items.append(("Makespan", duration(makespan.mean), f"{slower} against the baseline" if slower else ""))
     missed, lost = estimate(own, "deadline_missed"), estimate(own, "jobs_lost")
     if is_known(missed.mean) and has_deadlines(data.runs):
         items.append(("Deadlines missed", count(missed.mean), "jobs per world, mean"))
@@ -89,8 +87,16 @@ def _glance(data: ComparisonData, found: Standing) -> list[tuple[str, str, str]]
     return items
 
 
-def _change(share: float) -> str:
-    return percent(share) if share < 0 else f"+{percent(share)}"
+def _against(policy: Mapping[str, Any], metric: str) -> str:
+    """The change against the baseline; where the interval of the difference holds zero that is said instead."""
+    stated = against_baseline(policy, metric)
+    ratio = stated.get("ratio")
+    low, high = stated.get("diff_ci95") or (None, None)
+    if not is_known(ratio):
+        return ""
+    if is_known(low) and is_known(high) and low <= 0 <= high and low < high:
+        return "not resolved"
+    return percent(ratio - 1) if ratio < 1 else f"+{percent(ratio - 1)}"
 
 
 def _result_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
@@ -117,9 +123,8 @@ def _gate_section(data: ComparisonData) -> Section:
     if not gates:
         return Section("gates", "Gates", ())
     failed = sum(not gate.get("passed") for gate in gates)
-    told = (
-        f"{plural(failed, 'gate')} of {len(gates)} failed." if failed else f"All {plural(len(gates), 'gate')} passed."
-    )
+    passed = "The gate passed." if len(gates) == 1 else f"All {len(gates)} gates passed."
+    told = f"{failed} of {plural(len(gates), 'gate')} failed." if failed else passed
     return Section("gates", "Gates", (Paragraph((told,)), gate_grid(data)))
 
 

@@ -114,7 +114,7 @@ def _signed(value: float | None, style: str) -> str:
     if not is_known(value) or value is None:
         return "n/a"
     text = _written(abs(value), style)
-    return text if value == 0 else f"{MINUS if value < 0 else '+'}{text}"
+    return text if not text.strip("$0. h") else f"{MINUS if value < 0 else '+'}{text}"
 
 
 def _bare_signed(value: float | None, style: str) -> str:

@@ -91,6 +91,7 @@ _RUN_FRAMES = {
 }
 
 
+NO_JOURNAL = "This run kept no journal, so nothing is known of single workers and attempts."
 _ALL_FRAMES = {
     **_RUN_FRAMES,
     "observed": _OBSERVED,
@@ -127,6 +128,11 @@ class RunData:
     results: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def kept_a_journal(self) -> bool:
+        """Whether attempts and workers are known one by one. Without a journal only the jobs and the bill are."""
+        return len(self.attempts) > 0 or not float(self.jobs["attempts"].sum())
 
 
 @dataclass(slots=True)

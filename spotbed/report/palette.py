@@ -56,18 +56,23 @@ CAUSE_WORDS: Mapping[str, str] = {
 PHASES: Mapping[str, str] = {"busy": "#2F6F8F", "idle": "#8996A0", "booting": "#EDAE49"}
 ENDS: Mapping[str, str] = {
     "done": "#2F6F8F",
-    "failed": "#7A2E4D",
-    "timeout": "#59636C",
+    "checkpointed": "#EDAE49",
+    "released": "#7FB4CC",
+    "moved": "#7FB4CC",
     "interrupted": "#D1495B",
-    "moved": "#EDAE49",
+    "lease-lost": "#E58A95",
+    "unstarted": "#9AA5AE",
+    "failed": "#7A2E4D",
+    "string-missing": "#A5658A",
+    "timeout": "#59636C",
 }
-EVENTS: Mapping[str, tuple[str, Symbol, str]] = {
-    "interruption": (VERMILLION, "x", "interruption"),
-    "notice": (ORANGE, "triangle-up", "notice"),
-    "rebalance": (SKY, "diamond", "rebalance recommendation"),
-    "launch_failed": (BASELINE, "triangle-down", "failed launch"),
-    "budget": (PURPLE, "star", "budget stopped a launch"),
-    "outage": (BLUE, "square", "outage of a zone"),
+EVENTS: Mapping[str, tuple[str, Symbol, str, str]] = {  # colour, symbol, one, many
+    "interruption": (VERMILLION, "x", "interruption", "interruptions"),
+    "notice": (ORANGE, "triangle-up", "notice", "notices"),
+    "rebalance": (SKY, "diamond", "rebalance recommendation", "rebalance recommendations"),
+    "launch_failed": (BASELINE, "triangle-down", "failed launch", "failed launches"),
+    "budget": (PURPLE, "star", "launch stopped by the budget", "launches stopped by the budget"),
+    "outage": (BLUE, "square", "outage of a zone", "outages of a zone"),
 }
 
 

@@ -101,7 +101,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
 def plural(value: float, one: str, many: str | None = None) -> str:

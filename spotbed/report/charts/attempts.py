@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spotbed.report.charts.scales import Clock, clock
-from spotbed.report.data import RunData
+from spotbed.report.data import NO_JOURNAL, RunData
 from spotbed.report.marks import Axis, Bars, Cell, Chart, Heat, Mark, Panel, Table
 from spotbed.report.palette import ENDS, OTHER
 from spotbed.report.resample import Floats
@@ -35,6 +35,8 @@ class _Life:
 def attempts(run: RunData, key: str) -> Chart:
     """Bars per attempt on rows per worker up to 200 attempts; else the share of busy time of groups of workers."""
     title = "Attempts by worker"
+    if not run.kept_a_journal:
+        return Chart(key, title, "", "", absent=NO_JOURNAL)
     frame = run.attempts[run.attempts["start_s"].notna()]
     if frame.empty:
         return Chart(key, title, "", "", absent="No attempt was ever started in this run.")

@@ -15,14 +15,16 @@ from spotbed.report.words import percent, usd
 
 _BY_ITEM = {  # where an item's first word leads, whatever its cause
     "ebs": "Storage (EBS)",
-    "s3": "Staging and transfer",
-    "network": "Staging and transfer",
+    "s3": "Network and staging",
+    "network": "Network and staging",
     "stepfunctions": "Control plane",
     "lambda": "Control plane",
     "sqs": "Control plane",
     "dynamodb": "Control plane",
     "eventbridge": "Control plane",
     "cloudwatch": "Control plane",
+    "ssm": "Control plane",
+    "autoscaling": "Control plane",
     "fixed": "Fixed lines",
     "penalty": "Penalties",
 }
@@ -36,7 +38,7 @@ _BY_CAUSE = {  # of instance time
     "minimum": "Minimum charge",
 }
 _ORDER = (
-    *("Work done again", "Failed attempts", "Checkpoints", "Storage (EBS)", "Staging and transfer", "Control plane"),
+    *("Work done again", "Failed attempts", "Checkpoints", "Storage (EBS)", "Network and staging", "Control plane"),
     *("Head node", "Idle", "Boot", "Minimum charge", "Fixed lines", "Penalties", "Other"),
 )
 _TOTAL, _SAVING, _COSTING = "#5B6773", "#2F8F6B", "#C8553D"

@@ -36,6 +36,8 @@ def deadline_misses(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
         return Chart("deadlines", title, "", "", absent="No policy missed a deadline in any world.")
     worlds = by_world(data.worlds, "deadline_missed")
     worlds_told = "Large: mean over worlds with its 95 % interval. Small: single worlds. "
+    most = max(1.0, *(value for each in known.values() for value in (each.mean or 0.0, each.high or 0.0)))
+    most = max(most, float(worlds[list(known)].max().max())) if len(worlds) else most
     marks: list[Mark] = []
     for row, (label, missed) in enumerate(known.items()):
         color = styles[label].color
@@ -59,7 +61,7 @@ def deadline_misses(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
         + ".",
         panels=(
             Panel(
-                Axis("jobs per world", low=0.0, unit="jobs", decimals=1),
+                Axis("jobs per world", low=-0.02 * most, high=1.06 * most, unit="jobs", decimals=1),
                 policy_rows(list(known)),
                 tuple(marks),
                 height=height_of(len(known)),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from spotbed.report.charts.scales import Clock, clock
 from spotbed.report.charts.steps import steps_of
-from spotbed.report.data import RunData
+from spotbed.report.data import NO_JOURNAL, RunData
 from spotbed.report.marks import Axis, Cell, Chart, Line, Mark, Panel, Stack, Table
 from spotbed.report.palette import OTHER, PHASES, pool_colors
 from spotbed.report.resample import Floats, on_common_grid, thinned
@@ -34,6 +34,8 @@ def pools_of(run: RunData) -> list[tuple[str, str]]:
 def fleet(run: RunData, key: str) -> Chart:
     """Workers by pool with the demand as a line; below, the same workers by phase."""
     title = "The fleet"
+    if not run.kept_a_journal:
+        return Chart(key, title, "", "", absent=NO_JOURNAL)
     series = {("workers", *place): steps for place, steps in steps_of(run.timeline, "workers").items()}
     if not series:
         return Chart(key, title, "", "", absent="No worker was ever requested in this run.")

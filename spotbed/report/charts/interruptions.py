@@ -9,7 +9,7 @@ import pandas as pd
 
 from spotbed.report.charts.fleet import pools_of
 from spotbed.report.charts.scales import Clock, clock, room
-from spotbed.report.data import RunData
+from spotbed.report.data import NO_JOURNAL, RunData
 from spotbed.report.marks import Axis, Cell, Chart, Line, Mark, Panel, Points, Table
 from spotbed.report.palette import EVENTS, pool_colors
 from spotbed.report.resample import thinned
@@ -24,7 +24,9 @@ _NO_POOL = "(all pools)"
 def interruptions(run: RunData, key: str) -> Chart:
     """One row per pool with a mark per event; below, the prices, if they ever change."""
     title = "Interruptions and prices"
-    events = run.events[run.events["kind"].astype(str).isin(EVENTS)]
+    if not run.kept_a_journal:
+        return Chart(key, title, "", "", absent=NO_JOURNAL)
+    events = _events(run)
     moving = {pool: frame for pool, frame in _prices(run).items() if frame["usd_per_hour"].nunique() > 1}
     if events.empty and not moving:
         return Chart(
@@ -40,7 +42,7 @@ def interruptions(run: RunData, key: str) -> Chart:
         panels.append(_price_panel(moving, run, unit, end))
     counts = Counter(events["kind"].astype(str))
     told = (
-        listed([plural(number, EVENTS[kind][2]) for kind in EVENTS if (number := counts[kind])])
+        listed([plural(number, *EVENTS[kind][2:]) for kind in EVENTS if (number := counts[kind])])
         if counts
         else "no interruption"
     )
@@ -52,6 +54,19 @@ def interruptions(run: RunData, key: str) -> Chart:
         panels=tuple(panels),
         table=_table(events, run),
     )
+
+
+def _events(run: RunData) -> pd.DataFrame:
+    """What happened to pools. Interruptions are the instances that ended by one, as the metric counts them: also those
+    that left on their notice, before EC2 took them."""
+    events = run.events[run.events["kind"].astype(str).isin(EVENTS)]
+    lost = run.workers[run.workers["end_reason"].astype(str) == "interrupted"]
+    if lost.empty:
+        return events
+    ends = pd.DataFrame(
+        {"at_s": lost["ended_s"], "kind": "interruption", "pool": lost["pool"], "worker": lost["worker"]}
+    )
+    return pd.concat([events[events["kind"].astype(str) != "interruption"], ends], ignore_index=True)
 
 
 def _end(run: RunData) -> float:
@@ -84,7 +99,7 @@ def _event_panel(events: pd.DataFrame, pools: Sequence[str], unit: Clock, end: f
     marks: list[Mark] = []
     kinds = [kind for kind in EVENTS if (events["kind"].astype(str) == kind).any()]
     for lane, kind in enumerate(kinds):
-        color, symbol, word = EVENTS[kind]
+        color, symbol, word, _ = EVENTS[kind]
         own = events[events["kind"].astype(str) == kind]
         own = own.iloc[thinned(own["at_s"].to_numpy(dtype=float), _LIMIT)]
         names = [str(pool) if str(pool) in place else _NO_POOL for pool in own["pool"].fillna("").astype(str)]
@@ -127,5 +142,5 @@ def _table(events: pd.DataFrame, run: RunData) -> Table:
     for pool in pools[:_ROWS]:
         ends = (float(prices[pool].min()), float(prices[pool].max())) if pool in prices else (None, None)
         rows.append((pool, *(counts[pool, kind] for kind in kinds), *ends))
-    names = ("pool", *(EVENTS[kind][2] for kind in kinds), "lowest price (USD/h)", "highest price (USD/h)")
+    names = ("pool", *(EVENTS[kind][3] for kind in kinds), "lowest price (USD/h)", "highest price (USD/h)")
     return Table(names, tuple(rows), note="events.csv and prices.csv hold every event and every price.")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from spotbed.report.charts.scales import Clock, across, clock
 from spotbed.report.charts.steps import steps_of
-from spotbed.report.data import ComparisonData, RunData
+from spotbed.report.data import NO_JOURNAL, ComparisonData, RunData
 from spotbed.report.estimates import labels
 from spotbed.report.marks import Axis, Band, Cell, Chart, Line, Mark, Panel, Table
 from spotbed.report.palette import FAINT, Style
@@ -82,6 +82,8 @@ def _table(frames: Mapping[str, pd.DataFrame], unit: Clock) -> Table:
 def run_queue(run: RunData, key: str, color: str) -> Chart:
     """Waiting jobs of one run."""
     title = "Jobs waiting"
+    if not run.kept_a_journal:
+        return Chart(key, title, "", "", absent=NO_JOURNAL)
     series = steps_of(run.timeline, "queue_depth")
     if not series:
         return Chart(key, title, "", "", absent="The timeline of this run holds no queue depth.")

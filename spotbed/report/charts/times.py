@@ -44,9 +44,9 @@ def times_by_policy(runs: Mapping[str, RunData], styles: Mapping[str, Style]) ->
     return Chart(
         key="times",
         title=title,
-        reading="Share of all submitted jobs of a class (world 0) that had started, or ended, within that time. "
+        reading="Share of all submitted jobs of a class (world 0) that ended well within that flow time, or that wait. "
         "A line that stops below 100 % belongs to a policy under which jobs failed, stayed unfinished or were lost. "
-        "Wait: until the first start. Flow time: from submission to end. Below one second counts as one second.",
+        "Flow time: from submission to end. Wait: flow time minus the work itself. Less than a second counts as one.",
         alt="Cumulative distributions of wait and flow time for " + ", ".join(groups) + ".",
         panels=tuple(panels),
         across=2,
@@ -75,7 +75,8 @@ def times_of_run(run: RunData, key: str) -> Chart:
     return Chart(
         key=key,
         title=title,
-        reading="Share of all submitted jobs of a class that had started, or ended, within that time.",
+        reading="Share of all submitted jobs of a class that ended well within that flow time, or that wait. "
+        "Wait: flow time minus the work itself.",
         alt=f"Cumulative distributions of wait and flow time for {len(classes)} classes.",
         panels=tuple(panels),
         across=2,
