@@ -1,8 +1,8 @@
 """The driver of the decoupled scheduler: performs the core's commands in virtual time.
 
-The same machines run on AWS. Here Deliver, Step and Park are latencies and meters; the inbox is the clock's order. Polls do
-not exist, lease renewals are counted and not simulated, and the hot path (an attempt ends, its job completes, the next
-is claimed and started) is one entry of the heap.
+The same machines run on AWS. Here Deliver, Step and Park are latencies and meters; the inbox is the clock's order.
+Polls do not exist, lease renewals are counted and not simulated, and the hot path (an attempt ends, its job completes,
+the next is claimed and started) is one entry of the heap.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from scheduler.commands import (
 )
 from scheduler.events import (
     CHECKPOINTED,
-    DONE,
     INTERRUPTED,
     AttemptEnded,
     Claimed,
@@ -42,8 +41,8 @@ from scheduler.events import (
     LeaseExpired,
     Lost,
     MoveOrdered,
-    Notice,
     NothingToClaim,
+    Notice,
     Ready,
     Rebalance,
     Routed,
@@ -53,7 +52,6 @@ from scheduler.events import (
     Woken,
 )
 from scheduler.fleet import Fleet
-from scheduler.job_record import Job
 from scheduler.policy import Policy
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
 from sim.index import Demand, QueueClass, work_left_ms
@@ -87,6 +85,7 @@ class DecoupledWorld(AttemptWorld):
         self.wake_latency = self.latencies.table("wake")
         self.order_latency = self.latencies.table("order")
         self.operations = dict.fromkeys(OPERATIONS, 0)
+        self._report = self._reported  # bound once: it is scheduled for every attempt
         self._expires_falsely = self.faults.active("lease.false_expiry")
         self._runs_twice = self.faults.active("lambda.twice")
         self._perform_worker: dict[type, Callable[[LiveWorker, Any], None]] = {
@@ -100,6 +99,13 @@ class DecoupledWorld(AttemptWorld):
             SetTimer: self._set_timer,
             RollOver: self._roll_over,
             Protect: self._nothing,
+        }
+        self._perform_fleet: dict[type, Callable[[Any], None]] = {
+            Launch: self._launch,
+            Route: self._route,
+            Move: self._move,
+            StopWorker: self._stop_worker,
+            BudgetReached: self._budget_reached,
         }
 
     def _steps(self) -> tuple[Any, Any]:
@@ -186,7 +192,7 @@ class DecoupledWorld(AttemptWorld):
     def _fleet(self, event: Any) -> None:
         self.fleet, commands = self.fleet_step(self.fleet, event, self.policy)
         for command in commands:
-            _PERFORM_FLEET[command.__class__](self, command)
+            self._perform_fleet[command.__class__](command)
 
     def _recount(self, worker: LiveWorker, new: str) -> None:
         """Move the worker to the counter of its phase; claiming and leaving keep the one that they had."""
@@ -269,12 +275,13 @@ class DecoupledWorld(AttemptWorld):
         index = self.index
         if pool.classes_version != index.version:
             self._renew_classes(pool)
+        records = self.records
         for group in pool.classes:
             best, best_head = None, None
             for queue in group:
                 if not queue.demand.queued or (queue.licences and not self._licences_free(queue)):
                     continue
-                head = index.head(queue)
+                head = queue.first(records)
                 if head is not None and (best_head is None or head < best_head):
                     best, best_head = queue, head
             if best is not None:
@@ -311,9 +318,9 @@ class DecoupledWorld(AttemptWorld):
             self._worker(worker, NothingToClaim(now))
             return
         number = queue.pop()[1]
-        record = self.records[number]
-        leased = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)[0]
-        self.records[number] = leased
+        records = self.records
+        record = records[number]
+        leased = records[number] = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)[0]
         self.index.remove(queue, work_left_ms(record))
         ticket = leased.ticket
         spec = ticket.spec
@@ -352,7 +359,7 @@ class DecoupledWorld(AttemptWorld):
         if columns.first_start_ms[number] < 0:
             columns.first_start_ms[number] = start_ms
         report_ms = start_ms + worker.total_ms + self.report_latency[position]
-        self.clock.at(report_ms, REPORT, self._reported, (worker, worker.run))
+        self.clock.at(report_ms, REPORT, self._report, (worker, worker.run))
         if self._expires_falsely and self.faults.occurs("lease.false_expiry"):
             self.clock.at(start_ms + self.policy.settings.lease_ms, TIMER, self._expire_falsely, (number, epoch))
 
@@ -374,28 +381,24 @@ class DecoupledWorld(AttemptWorld):
     def _reported(self, planned: tuple[LiveWorker, int]) -> None:
         """The wrapper's report of the planned end has reached the worker's Step."""
         worker, run = planned
-        if worker.run == run:
-            self._end_attempt(worker, worker.cause)
-
-    def _end_attempt(self, worker: LiveWorker, cause: str) -> None:
+        if worker.run != run:
+            return
         self.operations["report"] += 1
-        state = worker.state
+        state, cause = worker.state, worker.cause
         safe_ms = self._account(worker, cause)
         event = AttemptEnded(self.clock.now_ms, state.job, state.epoch, cause, worker.exit_code, safe_ms)
+        worker.ended = event
         self._worker(worker, event)
         if self._runs_twice and self.faults.occurs("lambda.twice"):
             self._worker(worker, event)
 
     def _complete(self, worker: LiveWorker, command: Complete) -> None:
         self.operations["complete"] += 1
-        now = self.clock.now_ms
-        self._attempt_over(worker.claimed, AttemptEnded(now, command.job, command.epoch, DONE, 0, worker.safe_ms))
+        self._attempt_over(worker.claimed, worker.ended)  # the job hears what the worker heard
 
     def _fail(self, worker: LiveWorker, command: Fail) -> None:
         self.operations["fail"] += 1
-        now = self.clock.now_ms
-        event = AttemptEnded(now, command.job, command.epoch, command.cause, command.exit_code, command.progress_ms)
-        self._attempt_over(worker.claimed, event)
+        self._attempt_over(worker.claimed, worker.ended)
 
     def _release(self, worker: LiveWorker, command: Release) -> None:
         self.operations["release"] += 1
@@ -426,8 +429,8 @@ class DecoupledWorld(AttemptWorld):
     def _checkpointed(self, written: tuple[LiveWorker, int, int, int]) -> None:
         worker, run, worked_ms, elapsed_ms = written
         if worker.run == run:
-            worker.safe_ms, worker.total_ms = worked_ms, elapsed_ms
-            self._end_attempt(worker, CHECKPOINTED)
+            worker.safe_ms, worker.total_ms, worker.cause = worked_ms, elapsed_ms, CHECKPOINTED
+            self._reported((worker, run))
 
     # other commands of a worker ---------------------------------------------------------------------------------
     def _stop(self, worker: LiveWorker, command: Stop) -> None:
@@ -525,11 +528,4 @@ _COUNTED = {
     "moving": "busy",
     "stopping": "",
     "gone": "",
-}
-_PERFORM_FLEET: dict[type, Callable[[DecoupledWorld, Any], None]] = {
-    Launch: DecoupledWorld._launch,
-    Route: DecoupledWorld._route,
-    Move: DecoupledWorld._move,
-    StopWorker: DecoupledWorld._stop_worker,
-    BudgetReached: DecoupledWorld._budget_reached,
 }

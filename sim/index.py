@@ -8,7 +8,7 @@ from a million costs as much as from ten.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 
 from scheduler.job_record import Job, JobSpec
@@ -53,7 +53,8 @@ class Demand:
 
 
 class QueueClass:
-    """The waiting jobs of one class, as (key, job index)."""
+    """The waiting jobs of one class, as (key, job index). An entry is void when its job no longer waits here: a job
+    that was routed elsewhere or cancelled leaves its old entry behind."""
 
     __slots__ = ("demand", "heap", "licences", "run", "size")
 
@@ -72,38 +73,47 @@ class QueueClass:
         else:
             heappush(self.heap, entry)
 
-    def head(self) -> tuple[float, int] | None:
-        run, heap = self.run, self.heap
-        if not run:
-            return heap[0] if heap else None
-        return heap[0] if heap and heap[0] < run[0] else run[0]
-
     def pop(self) -> tuple[float, int]:
         run, heap = self.run, self.heap
         if not run or (heap and heap[0] < run[0]):
             return heappop(heap)
         return run.popleft()
 
+    def first(self, records: Mapping[int, Job]) -> tuple[float, int] | None:
+        """The entry of the first job that waits; void ones before it are dropped."""
+        run, heap, purchase = self.run, self.heap, self.demand.purchase
+        while run or heap:
+            entry = heap[0] if not run or (heap and heap[0] < run[0]) else run[0]
+            record = records.get(entry[1])
+            if record is not None and record.phase == "queued" and record.purchase == purchase:
+                return entry
+            self.pop()
+        return None
+
 
 class JobIndex:
-    """All queue classes. `waits(job, purchase)` tells whether an entry is still that of a waiting job: a job that was
-    routed elsewhere or cancelled leaves its old entry behind."""
+    """All queue classes over the records of the jobs that have not ended."""
 
-    def __init__(self, waits: Callable[[int, str], bool]) -> None:
-        self._waits = waits
+    def __init__(self, records: Mapping[int, Job]) -> None:
+        self.records = records
         self.demands: dict[tuple[str, str], Demand] = {}
         self.classes: dict[tuple[str, str, tuple[tuple[str, int], ...]], QueueClass] = {}
-        self._shapes: dict[JobSpec, str] = {}
+        self._found: dict[tuple[int, str], QueueClass] = {}  # by the identity of the spec: hashing one is slow
         self.waiting = 0
         self.version = 0  # grows with each new class, so that holders of lists of classes renew them
 
     def class_of(self, spec: JobSpec, purchase: str) -> QueueClass:
-        shape = self._shapes.get(spec) or self._shapes.setdefault(spec, shape_name(spec))
-        key = (shape, purchase, spec.licences)
+        """The class of a spec that lives as long as the index."""
+        found = self._found.get((id(spec), purchase))
+        return found if found is not None else self._find(spec, purchase)
+
+    def _find(self, spec: JobSpec, purchase: str) -> QueueClass:
+        key = (shape_name(spec), purchase, spec.licences)
         found = self.classes.get(key)
         if found is None:
             found = self.classes[key] = QueueClass(self.demand(spec, purchase), spec.licences)
             self.version += 1
+        self._found[id(spec), purchase] = found
         return found
 
     def demand(self, spec: JobSpec, purchase: str) -> Demand:
@@ -127,22 +137,14 @@ class JobIndex:
         demand.queued_work_ms -= work_ms
         self.waiting -= 1
 
-    def head(self, queue: QueueClass) -> tuple[float, int] | None:
-        """The first waiting job of the class; entries that no longer wait are dropped."""
-        purchase = queue.demand.purchase
-        while (entry := queue.head()) is not None:
-            if self._waits(entry[1], purchase):
-                return entry
-            queue.pop()
-        return None
-
     def oldest_ms(self, demand: Demand, submit_ms: Callable[[int], int]) -> int:
         """Submission of the first job in queue order of this demand; -1 when none waits."""
-        heads = [self.head(queue) for queue in self.classes.values() if queue.demand is demand]
+        heads = [queue.first(self.records) for queue in self.classes.values() if queue.demand is demand]
         times = [submit_ms(head[1]) for head in heads if head is not None]
         return min(times, default=-1)
 
 
 def work_left_ms(job: Job) -> int:
     """Estimated work that the job still needs; 0 without an estimate."""
-    return max(0, job.ticket.estimate_ms - job.progress_ms)
+    left_ms = job.ticket.estimate_ms - job.progress_ms
+    return max(0, left_ms)

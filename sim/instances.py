@@ -105,6 +105,7 @@ class LiveWorker:
         "claimed",
         "counted",
         "demand",
+        "ended",
         "every_ms",
         "exit_code",
         "factor",
@@ -143,4 +144,5 @@ class LiveWorker:
         self.at_ms = self.overhead_ms = self.work_ms = self.every_ms = self.total_ms = 0
         self.base_ms = self.safe_ms = self.exit_code = 0
         self.factor = 1.0
-        self.cause: Any = None
+        self.cause = ""
+        self.ended: Any = None  # the last AttemptEnded

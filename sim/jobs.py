@@ -29,7 +29,7 @@ class JobWorld(World):
         super().__init__(inputs, policy, journal)
         self.submissions = Submissions(inputs)
         self.records: dict[int, Job] = {}
-        self.index = JobIndex(self._waits)
+        self.index = JobIndex(self.records)
         self.ended = 0  # jobs in a final phase
         self.idle_workers = 0
         self.operations: dict[str, int] = {}
@@ -50,36 +50,37 @@ class JobWorld(World):
         submissions = self.submissions
         while submissions.next_ms <= now_ms:
             index, job = submissions.next_job()
-            self.records[index] = job
             self.operations["submit"] += 1
-            self._job(index, Submitted(now_ms))
-            if index in submissions.dependencies.failed:
+            self._hears(index, job, Submitted(now_ms))
+            if self._has_dependants and index in submissions.dependencies.failed:
                 self._job(index, DependencyFailed(now_ms))
             if self._doubles_messages and self.faults.occurs("sqs.duplicate"):
                 self._job(index, Submitted(now_ms))
         return submissions.next_ms
 
     def _job(self, index: int, event: Any) -> None:
-        """A job hears an event, and what it orders is done. An ended job's record has left: the write is refused."""
+        """A job hears an event. An ended job's record has left: the write is refused."""
         record = self.records.get(index)
         if record is None:
             self.tally.stale_writes += 1
-            return
+        else:
+            self._hears(index, record, event)
+
+    def _hears(self, index: int, record: Job, event: Any) -> None:
+        """The record's step, and what it orders."""
         state, commands = self.job_step(record, event, self.policy)
         self.records[index] = state
-        if record.phase == "queued" and state.phase in _FINAL:
-            self._leave_index(record)
+        phase = state.phase
+        if phase in _FINAL:
+            if record.phase == "queued":
+                self._leave_index(record)
+            columns = self.tally.jobs
+            columns.status[index] = _STATUS[phase]
+            columns.end_ms[index] = self.clock.now_ms
+            del self.records[index]
+            self.ended += 1
         for command in commands:
             self._perform_job[command.__class__](index, record, command)
-        if state.phase in _FINAL:
-            self._finish(index, state)
-
-    def _finish(self, number: int, record: Job) -> None:
-        columns = self.tally.jobs
-        columns.status[number] = _STATUS[record.phase]
-        columns.end_ms[number] = self.clock.now_ms
-        del self.records[number]
-        self.ended += 1
 
     def _attempt_over(self, number: int, event: AttemptEnded) -> None:
         """A job hears that an attempt has ended; one under an older epoch changes nothing."""
@@ -87,13 +88,9 @@ class JobWorld(World):
         if record is None or record.epoch != event.epoch:
             self.tally.stale_writes += 1
         if record is not None:
-            self._job(number, event)
+            self._hears(number, record, event)
 
     # commands of a job ------------------------------------------------------------------------------------------
-    def _waits(self, number: int, purchase: str) -> bool:
-        record = self.records.get(number)
-        return record is not None and record.phase == "queued" and record.purchase == purchase
-
     def _leave_index(self, record: Job) -> None:
         self.index.remove(self.index.class_of(record.ticket.spec, record.purchase), work_left_ms(record))
 
