@@ -2,7 +2,7 @@
 
 In a ```console block a line "$ command" is run by bash, and the lines below it are what it prints (stdout and stderr,
 as they come). A line "..." stands for any lines. A block runs in one shell, in a scratch folder with the repository's
-inputs. `<!-- slow -->` above a block moves it to `make test-all`.
+inputs. `<!-- slow -->` above a block moves it to `make test-all`. This file as a program writes the outputs anew.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 INPUTS = ("scenarios", "policies", "schemas", "reports/example")
 BLOCK = re.compile(r"^(?P<slow><!-- slow -->\n+)?```console\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
-TARGET = re.compile(r"`make ([a-z-]+)`|^make ([a-z-]+)", re.MULTILINE)
+TARGET = re.compile(r"`make ([a-z-]+)`")
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "\x1e"  # after each command's output, on a line of its own
 
 
@@ -38,7 +40,7 @@ def blocks() -> list[object]:
 
 def steps(block: str) -> list[tuple[str, str]]:
     """Commands and the output that the document shows for each."""
-    parts = re.split(r"^\$ (.*(?:\\\n.*)*)\n", block, flags=re.MULTILINE)
+    parts = re.split(r"^\$ ((?:.*\\\n)*.*)\n", block, flags=re.MULTILINE)
     assert parts[0].strip() == "", "a console block begins with a command"
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -52,33 +54,29 @@ def shows(expected: str, printed: str) -> bool:
     return re.fullmatch("".join(patterns) + r"\s*", printed) is not None
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    """A folder with links to the inputs that a clone has."""
+def link_inputs(folder: Path) -> Path:
+    """Give a folder links to the inputs that a clone has."""
     for name in INPUTS:
         if (ROOT / name).exists():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def outputs(block: str, folder: Path) -> list[str]:
+    """What each command of a block prints."""
+    script = "".join(f"{command}\nlast=$?; printf '\\n{END}\\n'; (exit $last)\n" for command, _ in steps(block))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, text=True, check=False, **pipes)
+    printed = done.stdout.split(f"\n{END}\n")
+    assert len(printed) == len(steps(block)) + 1, done.stdout
+    return printed[:-1]
 
 
 @pytest.mark.parametrize("block", blocks())
-def test_a_console_block_prints_what_it_shows(block: str, scratch: Path) -> None:
-    wanted = steps(block)
-    script = "".join(f"{command}\nlast=$?; printf '\\n{END}\\n'; (exit $last)\n" for command, _ in wanted)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=scratch,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    printed = done.stdout.split(f"\n{END}\n")
-    assert len(printed) == len(wanted) + 1, done.stdout
-    for (command, expected), output in zip(wanted, printed, strict=False):
+def test_a_console_block_prints_what_it_shows(block: str, tmp_path: Path) -> None:
+    for (command, expected), output in zip(steps(block), outputs(block, link_inputs(tmp_path)), strict=True):
         assert shows(expected, output + "\n"), f"$ {command}\n{output}"
 
 
@@ -97,7 +95,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_make_targets_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = {first or second for first, second in TARGET.findall(document.read_text(encoding="utf-8"))}
+    text = document.read_text(encoding="utf-8")
+    named = set(TARGET.findall(text))
+    named |= {target for block in SHELL.findall(text) for target in re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)}
     assert named <= targets
 
 
@@ -107,3 +107,24 @@ def test_the_comparison_itself_can_fail() -> None:
     assert not shows("a\n...\nc\n", "a\nb\n")
     assert not shows("a\n", "a\nb\n")
     assert not shows("", "surprise\n")
+
+
+def update() -> None:
+    """Write into the documents what the commands print now; what is shown in part ("...") is left to a person."""
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        document.write_text(BLOCK.sub(lambda match: match[0].replace(match["text"], updated(match["text"])), text))
+
+
+def updated(block: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        printed = outputs(block, link_inputs(Path(folder)))
+    parts = []
+    for (command, expected), output in zip(steps(block), printed, strict=True):
+        lines = [line.rstrip() for line in output.rstrip().splitlines()]
+        parts += [f"$ {command}", *(expected.splitlines() if "..." in expected.splitlines() else lines)]
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    update()
