@@ -66,8 +66,7 @@ def test_the_contracts_scenario(root: Path) -> None:
     assert (market.notice.probability, market.notice.lead) == (0.97, 120)
     assert (scenario.checkpoint.write, scenario.checkpoint.restore, scenario.checkpoint.startup) == (45, 30, 0)
     assert [policy.label for policy in scenario.policies] == ["on-demand", "legacy-2019", "div+ckpt", "Hedge", "my-mix"]
-    assert scenario.policy("my-mix").scale is not None
-    assert scenario.policy("my-mix").scale.with_ == {"target": "1h"}
+    assert [(point, part.with_) for point, part in scenario.policy("my-mix").parts()][2] == ("scale", {"target": "1h"})
     assert scenario.baseline == "on-demand"
     assert [gate.for_ for gate in scenario.gates] == [("div+ckpt",), ("div+ckpt",)]
     assert scenario.sweep["checkpoint.write"] == ("15s", "45s", "3m")
@@ -135,12 +134,14 @@ def test_slots_of_a_log_follow_the_capacity() -> None:
 
 def test_starts_of_traces_and_maximum_prices() -> None:
     trace = {"source": "trace", "path": {"p": "data:x.json"}}
-    for given, wanted in [("0s", 0.0), ("90m", 5400.0), ("random", "random"), ({"every": "24h"}, 86_400.0)]:
+    starts: list[tuple[Any, Any]] = [("0s", 0.0), ("90m", 5400.0), ("random", "random"), ({"every": "24h"}, 86_400.0)]
+    for given, wanted in starts:
         found = make(market={"interruptions": {**trace, "start": given}}).market.interruptions
         assert isinstance(found, TraceInterruptions)
         assert (found.start.every if isinstance(found.start, Every) else found.start) == wanted
-    for given, price in [("1 USD/h", 1.0), ({"p": "2 USD/h"}, {"p": 2.0}), (None, None)]:
-        prices = {"source": "price"} if given is None else {"source": "price", "max_price": given}
+    cases: list[tuple[Any, Any]] = [("1 USD/h", 1.0), ({"p": "2 USD/h"}, {"p": 2.0}), (None, None)]
+    for given, price in cases:
+        prices = {"source": "price", **({"max_price": given} if given else {})}
         by_price = make(market={"interruptions": prices}).market.interruptions
         assert isinstance(by_price, PriceInterruptions)
         assert by_price.max_price == price
