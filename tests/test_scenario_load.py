@@ -55,7 +55,13 @@ def test_a_scenario_knows_its_file(minimal: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("my work (2).yaml", "my-work--2-"), ("...yaml", "scenario"), ("é.yml", "scenario")]
+    ("file", "name"),
+    [
+        ("my work (2).yaml", "my-work--2-"),
+        ("...yaml", "scenario"),
+        ("é.yml", "scenario"),
+        ("a" * 150 + ".yaml", "a" * 100),
+    ],
 )
 def test_a_scenario_is_named_after_its_file(tmp_path: Path, file: str, name: str) -> None:
     assert load_scenario(written(tmp_path, MINIMAL, file)).name == name

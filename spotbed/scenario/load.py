@@ -76,4 +76,4 @@ def _place(problem: Problem) -> tuple[bool, int, int]:
 
 def _name_of(path: Path) -> str:
     """The file's name without its ending, as far as it can be the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem).lstrip(".+-") or "scenario"
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem).lstrip(".+-")[:100] or "scenario"
