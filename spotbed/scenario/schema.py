@@ -26,7 +26,7 @@ class _Schema(GenerateJsonSchema):
 
     schema_dialect = DIALECT
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the signature is pydantic's
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
