@@ -54,7 +54,7 @@ def test_a_clear_winner_is_named_with_its_saving() -> None:
     text = told(compare({"base": spread(200, seed=1), "ours": spread(100, seed=2), "other": spread(120, seed=3)}))
     assert "ours is the cheapest policy: $100" in text
     assert "The next, other, costs $20.00" in text
-    assert "That is 50 % less than the baseline base ($200), and it is cheaper in all 30 worlds." in text
+    assert "ours costs 50 % less than the baseline base ($200), and is cheaper in all 30 worlds." in text
     assert "Its makespan is 10 h against the baseline's 10 h." in text
 
 

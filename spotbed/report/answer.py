@@ -10,7 +10,7 @@ from spotbed.report.charts.deadlines import has_deadlines
 from spotbed.report.charts.rows import ByCause
 from spotbed.report.data import ComparisonData
 from spotbed.report.document import Strong, Words
-from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, policies
+from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, labels, policies
 from spotbed.report.marks import Label
 from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd, usd_like
 
@@ -145,29 +145,20 @@ def signed(value: float | None, scale: float) -> str:
 
 
 def _against_baseline(data: ComparisonData, best: str) -> list[Words]:
-    baseline = data.results.get("baseline")
-    if not baseline or baseline not in {policy.get("label") for policy in policies(data.results)}:
+    baseline = str(data.results.get("baseline"))
+    if baseline not in labels(data.results) or len(policies(data.results)) < 2:
         return []
     if best == baseline:
-        return (
-            [("That is the baseline itself: ", Strong("no saving was found"), ".")]
-            if len(policies(data.results)) > 1
-            else []
-        )
-    own, theirs = (
-        estimate(_policy(data, best), "cost_usd").mean,
-        estimate(_policy(data, str(baseline)), "cost_usd").mean,
-    )
-    gap = difference(data.worlds, best, str(baseline), "cost_usd")
+        return [(Label(best), " is the baseline itself: ", Strong("no saving was found"), ".")]
+    own, theirs = (estimate(_policy(data, label), "cost_usd").mean for label in (best, baseline))
+    gap = difference(data.worlds, best, baseline, "cost_usd")
     if own is None or not theirs or gap is None:
         return []
     if gap.low is not None and gap.answer != "lower":
-        return [
-            ("Against the baseline ", Label(str(baseline)), f" ({usd(theirs)}) ", Strong("no saving is shown"), ".")
-        ]
-    won = f", and it is cheaper in {_won(gap)}" if gap.worlds > 1 else ""
+        return [("Against the baseline ", Label(baseline), f" ({usd(theirs)}) ", Strong("no saving is shown"), ".")]
+    won = f", and is cheaper in {_won(gap)}" if gap.worlds > 1 else ""
     saved = Strong(f"{percent(1 - own / theirs)} less")
-    return [("That is ", saved, " than the baseline ", Label(str(baseline)), f" ({usd(theirs)}){won}.")]
+    return [(Label(best), " costs ", saved, " than the baseline ", Label(baseline), f" ({usd(theirs)}){won}.")]
 
 
 def _won(gap: Difference) -> str:
@@ -178,7 +169,7 @@ def _won(gap: Difference) -> str:
 def _price_of_it(data: ComparisonData, best: str) -> list[Words]:
     """What the saving costs in time and in deadlines, against the baseline."""
     baseline = str(data.results.get("baseline"))
-    if best == baseline or baseline not in {policy.get("label") for policy in policies(data.results)}:
+    if best == baseline or baseline not in labels(data.results):
         return []
     return [*_makespan(data, best, baseline), *_misses(data, best, baseline)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TypeGuard
 
 NOT_AVAILABLE = "n/a"
@@ -83,10 +82,8 @@ def hours(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return NOT_AVAILABLE
     value = abs(seconds) / 3600
-    sign = MINUS if seconds < 0 else ""
-    return (
-        f"{sign}{value:,.0f} h" if value >= 1000 else f"{sign}{value:.1f} h" if value >= 10 else f"{sign}{value:.2f} h"
-    )
+    text = f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{MINUS if seconds < 0 and text != '0.00' else ''}{text} h"
 
 
 def duration(seconds: float | None) -> str:
@@ -118,8 +115,3 @@ def one_line(text: str, most: int = 200) -> str:
     """Text without line breaks, cut to `most` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else f"{line[: most - 1]}\u2026"
-
-
-def slug(text: str) -> str:
-    """A name for a file or an anchor: lower-case letters, digits and hyphens, never empty."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
