@@ -17,9 +17,10 @@ STRING_MISSING = "string-missing"  # exit code zero, success string not in the o
 TIMEOUT = "timeout"  # the job's own time limit
 INTERRUPTED = "interrupted"  # EC2 took the instance
 CHECKPOINTED = "checkpointed"  # we asked the attempt to write a checkpoint and leave
+RELEASED = "released"  # we let the attempt go without a checkpoint, for the job to run elsewhere
 LEASE_LOST = "lease-lost"  # no sign of life for a whole lease
 UNSTARTED = "unstarted"  # claimed, but the worker had to go before the start
-INFRASTRUCTURE = frozenset({INTERRUPTED, CHECKPOINTED, LEASE_LOST, UNSTARTED})
+INFRASTRUCTURE = frozenset({INTERRUPTED, CHECKPOINTED, RELEASED, LEASE_LOST, UNSTARTED})
 
 
 # What a worker hears ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ once, so that the job waits for nothing. What comes late, or twice, is expected:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 from scheduler.commands import (
@@ -28,13 +29,14 @@ from scheduler.events import (
     CHECKPOINTED,
     DONE,
     INTERRUPTED,
+    RELEASED,
     UNSTARTED,
     AttemptEnded,
     JobClaimed,
     Lost,
     MoveOrdered,
-    Notice,
     NothingToClaim,
+    Notice,
     Ready,
     Rebalance,
     StopOrdered,
@@ -72,8 +74,8 @@ class Worker:
 
 Result: TypeAlias = tuple[Worker, tuple[WorkerCommand, ...]]
 _CLAIM: tuple[WorkerCommand, ...] = (Claim(),)
-_STOP_INTERRUPTED = Stop("interrupted")
-_LAST_STOP = {"noticed": _STOP_INTERRUPTED, "draining": Stop("drained"), "moving": Stop("moved")}
+_STOP_INTERRUPTED, _STOP_MOVED = Stop("interrupted"), Stop("moved")
+_LAST_STOP = {"noticed": _STOP_INTERRUPTED, "draining": Stop("drained"), "moving": _STOP_MOVED}
 
 
 def _phase(worker: Worker, phase: str) -> Worker:
@@ -106,7 +108,12 @@ def nothing_to_claim(worker: Worker, event: NothingToClaim, policy: Policy) -> R
 
 
 def woken(worker: Worker, event: Woken, policy: Policy) -> Result:
-    return _phase(worker, "claiming"), _CLAIM
+    """Claim; wakes for nothing grow the history as attempts do."""
+    history = worker.history + policy.settings.events_per_cycle
+    if history < policy.settings.roll_over_at:
+        return replace(worker, phase="claiming", history=history), _CLAIM
+    generation = worker.generation + 1
+    return replace(worker, phase="claiming", history=0, generation=generation), (RollOver(generation), *_CLAIM)
 
 
 def timer_when_idle(worker: Worker, event: TimerFired, policy: Policy) -> Result:
@@ -151,40 +158,41 @@ def attempt_ended_at_last(worker: Worker, event: AttemptEnded, policy: Policy) -
     return _without_job(worker, "stopping"), (_report(worker, event), _LAST_STOP[worker.phase])
 
 
-def attempt_ended_late(worker: Worker, event: AttemptEnded, policy: Policy) -> Result:
-    """The wrapper's report came after the worker had let the job go: the job's epoch decides."""
-    if event.job != worker.job or event.epoch != worker.epoch:
-        return worker, ()
-    return _without_job(worker, worker.phase), (_report(worker, event),)
+def _asked(worker: Worker, phase: str) -> Result:
+    """The attempt shall write a checkpoint and end."""
+    return _phase(worker, phase), (Checkpoint(worker.job, worker.epoch),)
 
 
-def _leave(worker: Worker, answer: str, policy: Policy) -> Result:
-    """Do what the protect policy says about the running attempt of an instance that will go."""
-    if answer == CHECKPOINT:
-        return _phase(worker, "noticed"), (Checkpoint(worker.job, worker.epoch),)
-    if answer == RELEASE:
-        release = Release(worker.job, worker.epoch, INTERRUPTED, -1)
-        return _without_job(worker, "stopping"), (release, _STOP_INTERRUPTED)
-    return _phase(worker, "noticed"), ()
+def _released(worker: Worker, cause: str, stop: Stop) -> Result:
+    """The attempt is given up at once, so that its job waits for nothing."""
+    return _without_job(worker, "stopping"), (Release(worker.job, worker.epoch, cause, -1), stop)
 
 
 def notice_when_running(worker: Worker, event: Notice, policy: Policy) -> Result:
+    """Do what the protect policy says about the attempt of an instance that will go."""
     answer = policy.protect.on_notice(worker.checkpointable, event.lead_ms, policy.settings)
-    return _leave(worker, answer, policy)
+    if answer == CHECKPOINT:
+        return _asked(worker, "noticed")
+    if answer == RELEASE:
+        return _released(worker, INTERRUPTED, _STOP_INTERRUPTED)
+    return _phase(worker, "noticed"), ()
 
 
 def rebalance_when_running(worker: Worker, event: Rebalance, policy: Policy) -> Result:
+    """Leaving on a recommendation is a move, and no interruption: EC2 has taken nothing."""
     answer = policy.protect.on_rebalance(worker.checkpointable, policy.settings)
-    if answer not in (CHECKPOINT, RELEASE):
-        return worker, ()
-    return _leave(worker, answer, policy)
+    if answer == CHECKPOINT:
+        return _asked(worker, "moving")
+    if answer == RELEASE:
+        return _released(worker, RELEASED, _STOP_MOVED)
+    return worker, ()
 
 
 def notice_without_job(worker: Worker, event: Notice, policy: Policy) -> Result:
     return _phase(worker, "stopping"), (_STOP_INTERRUPTED,)
 
 
-def notice_when_claiming(worker: Worker, event: Notice | StopOrdered, policy: Policy) -> Result:
+def notice_when_claiming(worker: Worker, event: Notice, policy: Policy) -> Result:
     return _phase(worker, "leaving"), ()
 
 
@@ -193,6 +201,13 @@ def claimed_when_leaving(worker: Worker, event: JobClaimed, policy: Policy) -> R
     if worker.phase == "leaving":
         return _phase(worker, "stopping"), (release, _STOP_INTERRUPTED)
     return worker, (release,)
+
+
+def claimed_when_busy(worker: Worker, event: JobClaimed, policy: Policy) -> Result:
+    """A claim that was performed twice may take a second job; the same answer again changes nothing."""
+    if event.job == worker.job and event.epoch == worker.epoch:
+        return worker, ()
+    return worker, (Release(event.job, event.epoch, UNSTARTED, -1),)
 
 
 def nothing_when_leaving(worker: Worker, event: NothingToClaim, policy: Policy) -> Result:
@@ -209,10 +224,7 @@ def stop_when_running(worker: Worker, event: StopOrdered, policy: Policy) -> Res
 
 
 def move_when_running(worker: Worker, event: MoveOrdered, policy: Policy) -> Result:
-    if not worker.checkpointable:
-        release = Release(worker.job, worker.epoch, CHECKPOINTED, -1)
-        return _without_job(worker, "stopping"), (release, Stop("moved"))
-    return _phase(worker, "moving"), (Checkpoint(worker.job, worker.epoch),)
+    return _asked(worker, "moving") if worker.checkpointable else _released(worker, RELEASED, _STOP_MOVED)
 
 
 def notice_when_moving(worker: Worker, event: Notice, policy: Policy) -> Result:
@@ -232,6 +244,13 @@ def _ignore(phase: str, *kinds: type) -> dict[type, Row]:
     return {kind: Row(stay, (phase,), "late or of no interest") for kind in kinds}
 
 
+def _busy(phase: str) -> dict[type, Row]:
+    return {
+        JobClaimed: Row(claimed_when_busy, (phase,), "second answer to a claim"),
+        Lost: Row(lost_with_job, ("gone",)),
+    }
+
+
 TABLE: dict[str, dict[type, Row]] = {
     "booting": {
         Ready: Row(ready, ("claiming",)),
@@ -245,7 +264,7 @@ TABLE: dict[str, dict[type, Row]] = {
         JobClaimed: Row(job_claimed, ("running",)),
         NothingToClaim: Row(nothing_to_claim, ("idle", "stopping")),
         Notice: Row(notice_when_claiming, ("leaving",)),
-        StopOrdered: Row(notice_when_claiming, ("leaving",)),
+        StopOrdered: Row(stop_ordered, ("stopping",)),
         Lost: Row(lost, ("gone",)),
         **_ignore("claiming", Ready, Rebalance, Woken, TimerFired, AttemptEnded, MoveOrdered),
     },
@@ -257,6 +276,7 @@ TABLE: dict[str, dict[type, Row]] = {
     },
     "idle": {
         Woken: Row(woken, ("claiming",)),
+        JobClaimed: Row(job_claimed, ("running",), "second answer to a claim"),
         TimerFired: Row(timer_when_idle, ("stopping", "idle"), "keep-alive is over"),
         Notice: Row(notice_without_job, ("stopping",)),
         StopOrdered: Row(stop_ordered, ("stopping",)),
@@ -266,43 +286,41 @@ TABLE: dict[str, dict[type, Row]] = {
     "running": {
         AttemptEnded: Row(attempt_ended, ("claiming", "running"), "fenced"),
         Notice: Row(notice_when_running, ("noticed", "stopping")),
-        Rebalance: Row(rebalance_when_running, ("running", "noticed", "stopping")),
+        Rebalance: Row(rebalance_when_running, ("running", "moving", "stopping")),
         StopOrdered: Row(stop_when_running, ("draining",)),
         MoveOrdered: Row(move_when_running, ("moving", "stopping")),
-        Lost: Row(lost_with_job, ("gone",)),
-        **_ignore("running", Ready, Woken, TimerFired, NothingToClaim, JobClaimed),
+        **_busy("running"),
+        **_ignore("running", Ready, Woken, TimerFired, NothingToClaim),
     },
     "draining": {
         AttemptEnded: Row(attempt_ended_at_last, ("stopping", "draining"), "fenced"),
         Notice: Row(notice_when_running, ("noticed", "stopping")),
-        Rebalance: Row(rebalance_when_running, ("draining", "noticed", "stopping")),
+        Rebalance: Row(rebalance_when_running, ("draining", "moving", "stopping")),
         MoveOrdered: Row(move_when_running, ("moving", "stopping")),
-        Lost: Row(lost_with_job, ("gone",)),
-        **_ignore("draining", Ready, Woken, TimerFired, NothingToClaim, JobClaimed, StopOrdered),
+        **_busy("draining"),
+        **_ignore("draining", Ready, Woken, TimerFired, NothingToClaim, StopOrdered),
     },
     "moving": {
         AttemptEnded: Row(attempt_ended_at_last, ("stopping", "moving"), "fenced"),
         Notice: Row(notice_when_moving, ("noticed",)),
-        Lost: Row(lost_with_job, ("gone",)),
-        **_ignore("moving", Ready, Rebalance, Woken, TimerFired, NothingToClaim, JobClaimed, StopOrdered, MoveOrdered),
+        **_busy("moving"),
+        **_ignore("moving", Ready, Rebalance, Woken, TimerFired, NothingToClaim, StopOrdered, MoveOrdered),
     },
     "noticed": {
         AttemptEnded: Row(attempt_ended_at_last, ("stopping", "noticed"), "fenced"),
-        Lost: Row(lost_with_job, ("gone",)),
-        **_ignore(
-            "noticed", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim, JobClaimed
-        ),
+        **_busy("noticed"),
+        **_ignore("noticed", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim),
     },
     "stopping": {
         JobClaimed: Row(claimed_when_leaving, ("stopping",), "unstarted"),
-        AttemptEnded: Row(attempt_ended_late, ("stopping",)),
         Lost: Row(lost, ("gone",)),
         **_ignore("stopping", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim),
+        **_ignore("stopping", AttemptEnded),
     },
     "gone": {
         JobClaimed: Row(claimed_when_leaving, ("gone",), "unstarted"),
-        AttemptEnded: Row(attempt_ended_late, ("gone",)),
         **_ignore("gone", Ready, Notice, Rebalance, Woken, TimerFired, StopOrdered, MoveOrdered, NothingToClaim, Lost),
+        **_ignore("gone", AttemptEnded),
     },
 }
 
