@@ -132,8 +132,10 @@ class LegacyFleet(World):
                 room[name] = room[name] - granted if granted == count else 0
 
     def _may_launch(self, group: Group) -> bool:
+        """Whether the group will want more than it has, once the count of its queue is up to date, and has where to go."""
         view, need = launch_view(group.demand, self.pools, self.clock.now_ms)
-        return group.missing > 0 and bool(self.policy.place.choose(view, need, 1))
+        wanted = min(group.queue.visible, self.settings.max_instances)
+        return wanted > len(group.members) and bool(self.policy.place.choose(view, need, 1))
 
     # instances --------------------------------------------------------------------------------------------------
     def _request(self, pool: LivePool, demand: Demand) -> LiveInstance:

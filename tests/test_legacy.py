@@ -1,4 +1,4 @@
-"""The machine of 2019 and the models around it: its table, its queue, its group, and what holds in every world of it."""
+"""The machine of 2019 and the models around it: its table, its queue, its group, and what holds in every world."""
 
 from __future__ import annotations
 
@@ -265,6 +265,12 @@ def test_a_world_in_which_nothing_can_be_done_ends() -> None:
     assert run.tally.end_ms == 0
 
 
+def test_a_count_that_is_old_delays_the_first_launch_by_a_period() -> None:
+    run = run_legacy(world([60] * 3, legacy={"sqs.count_staleness": 5.0}))
+    assert run.done == 3
+    assert {fact.requested_ms for fact in run.instances} == {60_000}
+
+
 def test_a_budget_is_not_known() -> None:
     inputs = replace(world([60]), budget_usd=0.01)
     assert any("budget" in note for note in run_legacy(inputs).tally.notes)
@@ -339,7 +345,7 @@ def assert_accounts(run: Run) -> None:
 
 
 def assert_jobs(run: Run, count: int) -> None:
-    """Every job has one end or none; its useful time is that of one attempt; attempts do not exceed tries and copies."""
+    """Every job has one end or none, and its useful time is that of one attempt."""
     columns = run.tally.jobs
     assert sum(run.jobs(status) for status in range(5)) == count
     useful = [fact.number for fact in run.attempts if fact.useful_ms]

@@ -100,8 +100,8 @@ def test_an_hour_of_polls_at_the_original_interval() -> None:
 
 
 def expected(execution: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The published sums; and where another worker was faster, what an empty queue adds: GetJob in four tries, SQSCheck,
-    its Choice and PassCleanEntry, or only the tries before the one that brought a message."""
+    """The published sums; and where another worker was faster, what an empty queue adds: GetJob in four tries,
+    SQSCheck, its Choice and PassCleanEntry, or only the tries before the one that brought a message."""
     segments = execution["segments"]
     if "boot_failed" in segments:
         return 7, 6, 23  # StartExecution, WaitEC2 in four tries, FinalTerminate, Finish

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from legacy_worlds import HOPS, assert_unharmed, constant, run_legacy, run_ours, shortage, world
@@ -109,7 +110,7 @@ def test_f3_a_dead_workers_machine_burns_the_retries_of_the_whole_queue() -> Non
     old, ours = run_legacy(inputs), run_ours(inputs)
     refused = [entry for entry in old.journal.entries if entry.kind == "StartRefused"]
     assert len(refused) == 6 * 3 - 1  # every attempt of every job, but the one that was interrupted
-    between_s = {(later.at_ms - earlier.at_ms) / 1000 for earlier, later in zip(refused, refused[1:], strict=False)}
+    between_s = {(later.at_ms - earlier.at_ms) / 1000 for earlier, later in pairwise(refused)}
     assert all(15 <= gap_s <= 20 for gap_s in between_s)
     assert refused[0].at_ms > 14_400_000
     assert (old.failed, old.tally.attempts) == (6, 1)
