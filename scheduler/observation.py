@@ -77,6 +77,7 @@ class Observation:
     spent_usd: float
     budget_usd: float  # 0: none
     changeover_ms: int  # startup or restore of an attempt, as configured
+    reaction_ms: int = 0  # from a decision to a ready worker: a tick, launch and boot, as configured
 
 
 @record

@@ -19,3 +19,4 @@ class Settings:
     checkpoint_write_ms: int = 0
     checkpoint_restore_ms: int = 0
     startup_ms: int = 0
+    reaction_ms: int = 0  # what a deadline must allow from a decision to a ready worker: tick, launch and boot

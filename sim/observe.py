@@ -27,6 +27,7 @@ def observe(world: DecoupledWorld) -> Observation:
         spent_usd=world.spent_usd() if world.inputs.budget_usd else 0.0,
         budget_usd=world.inputs.budget_usd,
         changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
+        reaction_ms=settings.reaction_ms,
     )
 
 

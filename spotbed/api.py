@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spotbed.report.data import ComparisonData, RunData
     from spotbed.scenario.models import Scenario
 
-DEMO = Path(__file__).parent / "data" / "demo.yaml"
+DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from scheduler.policy import Policy
 from scheduler.settings import Settings
+from sim.distributions import quantile_s
 from sim.inputs import (
     NEVER_MS,
     Billing,
@@ -33,6 +34,7 @@ from spotbed.pricebook import PriceBook
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.models_world import (
     ConstantPrices,
+    Every,
     ExponentialInterruptions,
     LifetimeInterruptions,
     NoInterruptions,
@@ -51,6 +53,7 @@ from spotbed.work.build import build_work
 from spotbed.work.durations import dist_of
 
 _MS = 1000
+_SLOW = 0.95
 # operation of the drivers -> the paths of the services data that follow one another in it
 _PATHS = {
     "decoupled": {
@@ -148,7 +151,18 @@ class Blueprint:
             checkpoint_write_ms=round(checkpoint.write * _MS),
             checkpoint_restore_ms=round(checkpoint.restore * _MS),
             startup_ms=round(checkpoint.startup * _MS),
+            reaction_ms=self._reaction_ms(preset),
         )
+
+    def _reaction_ms(self, preset: ServicesPreset) -> int:
+        """What a deadline must allow from a decision to a ready worker: a tick, and the slow end of launch and boot."""
+        if self.scenario.capacity.cluster:
+            return 0
+        boots = [quantile_s(pool.boot, _SLOW) for pool in self.pools]
+        launch = quantile_s(self.market.launch, _SLOW) + sum(
+            preset.latency(name).p95_s for name in preset.paths["decoupled"].get("launch", ()) if name != _IN_LAUNCH
+        )
+        return round((preset.value("tick") + launch + max(boots, default=0.0)) * _MS)
 
     def policy(self, composed: Composed) -> Policy:
         """The core's policy, with this scenario's settings."""
@@ -354,6 +368,22 @@ def _market(scenario: Scenario, preset: ServicesPreset, pools: tuple[Pool, ...])
 
 
 def _interruptions(scenario: Scenario, pools: tuple[Pool, ...]) -> Interruptions:
+    """The cause of interruptions; a world's place in recorded prices is that in a recorded capacity, if there is one."""
+    cause, prices = _cause(scenario, pools), scenario.market.prices
+    if cause.source == "trace" or not isinstance(prices, TracePrices) or prices.start is None:
+        return cause
+    return _started(cause, prices.start)
+
+
+def _started(cause: Interruptions, start: float | str | Every) -> Interruptions:
+    if isinstance(start, Every):
+        return replace(cause, start="every", every_ms=round(start.every * _MS))
+    if isinstance(start, str):
+        return replace(cause, start="random")
+    return replace(cause, start_ms=round(start * _MS))
+
+
+def _cause(scenario: Scenario, pools: tuple[Pool, ...]) -> Interruptions:
     model = scenario.market.interruptions
     match model:
         case NoInterruptions():
@@ -369,7 +399,7 @@ def _interruptions(scenario: Scenario, pools: tuple[Pool, ...]) -> Interruptions
             lifetimes_ms, survival = load_lifetimes(model.path.locate())
             return Interruptions("lifetimes", lifetimes_ms=lifetimes_ms, survival=survival)
         case PriceInterruptions():
-            return Interruptions("price", max_price_usd_per_hour=_max_prices(model, pools))
+            return Interruptions("price", max_price_usd_per_hour=_max_prices(model, pools), burst_ms=0)
 
 
 def _max_prices(model: PriceInterruptions, pools: tuple[Pool, ...]) -> dict[str, float]:
@@ -388,10 +418,5 @@ def _traced(model: TraceInterruptions, pools: tuple[Pool, ...]) -> Interruptions
         for pool in spot
         if not isinstance(paths, Mapping) or pool in paths
     }
-    start = model.start
     common = Interruptions("trace", capacity=load_capacity(traces), burst_ms=0, scale=model.scale)
-    if start == "random":
-        return replace(common, start="random")
-    if isinstance(start, float):
-        return replace(common, start_ms=round(start * _MS))
-    return replace(common, start="every", every_ms=round(start.every * _MS))
+    return _started(common, model.start)

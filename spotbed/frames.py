@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spotbed.worlds import WorldRun
 
 _S = 1000.0
+_TRAITS = ("vcpus", "memory_gib", "gpus", "priority", "checkpointable", "gang")  # so that a run can be replayed
 _EVENT_KINDS = {"LaunchFailed": "launch_failed", "BudgetReached": "budget"}
 
 
@@ -90,6 +91,8 @@ def jobs_frame(made: Blueprint, composed: Composed, run: WorldRun) -> pd.DataFra
             "tenant": np.array([klass.tenant for klass in work.classes], dtype=object)[work.klass],
             "class": np.array([klass.name for klass in work.classes], dtype=object)[work.klass],
             "status": np.where(status == "cancelled", "failed", status),
+            "runtime": work.runtime_ms / _S,
+            **{name: np.array([getattr(klass, name) for klass in work.classes])[work.klass] for name in _TRAITS},
         }
     )
 

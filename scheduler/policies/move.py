@@ -1,7 +1,8 @@
 """`move`: should a job with a deadline run elsewhere? Notation of Wu et al., "Can't Be Late", NSDI 2024: C work left,
 R time left, d changeover delay, ep(t) the progress that a uniform pace would have made by t, cp the progress made.
 
-All share the safety net: when an idle job has R < C + 2d, it goes to on-demand and stays there to the end.
+All share the safety net: when an idle job has R < C + 2d, it goes to on-demand and stays there to the end. d is here
+startup or restore and the time from a decision to a ready worker.
 `available: now` reads Spot's capacity directly, as the paper does; no AWS call answers that, so it cannot be deployed.
 `available: launches` takes a pool for empty for `avoid_ms` after a failed launch.
 """
@@ -44,9 +45,25 @@ def work_left_ms(sight: JobSight) -> int:
     return max(0, sight.estimate_ms - sight.progress_ms)
 
 
+def changeover_ms(view: FleetView) -> int:
+    """d, and what passes from a decision to a ready worker, which the paper takes as zero."""
+    return view.observation.changeover_ms + view.observation.reaction_ms
+
+
+def slack_ms(sight: JobSight, view: FleetView) -> int:
+    """R - C."""
+    return sight.deadline_ms - view.now_ms - work_left_ms(sight)
+
+
 def must_run_now(sight: JobSight, view: FleetView) -> bool:
-    """The safety net: R < C + 2d."""
-    return sight.deadline_ms - view.now_ms < work_left_ms(sight) + 2 * view.observation.changeover_ms
+    """The safety net of an idle job: R < C + 2d."""
+    return slack_ms(sight, view) < 2 * changeover_ms(view)
+
+
+def must_leave_spot(sight: JobSight, view: FleetView) -> bool:
+    """The safety net of a job on Spot, R < C + d: checkpoints cost it pace, which the paper leaves out, and on-demand
+    needs none. Where they cost nothing the slack of a running job stays as it is, and this never comes true."""
+    return slack_ms(sight, view) < changeover_ms(view)
 
 
 def has_deadline(sight: JobSight) -> bool:
@@ -77,8 +94,10 @@ class Greedy:
         return frozenset({"pools.available_now"} if self.available == NOW else ())
 
     def target(self, sight: JobSight, view: FleetView) -> str:
-        if not has_deadline(sight) or sight.phase == "leased":
+        if not has_deadline(sight) or sight.purchase == ON_DEMAND:
             return STAY
+        if sight.purchase == SPOT:
+            return ON_DEMAND if must_leave_spot(sight, view) else STAY
         if must_run_now(sight, view):
             return ON_DEMAND
         return SPOT if spot_is_up(sight, view, self.available, self.avoid_ms) else WAIT
@@ -102,8 +121,10 @@ class UniformProgress:
         return (at_ms - sight.submit_ms) * sight.estimate_ms / (sight.deadline_ms - sight.submit_ms)
 
     def target(self, sight: JobSight, view: FleetView) -> str:
-        if not has_deadline(sight) or sight.purchase == SPOT:
+        if not has_deadline(sight):
             return STAY
+        if sight.purchase == SPOT:
+            return ON_DEMAND if must_leave_spot(sight, view) else STAY
         up = spot_is_up(sight, view, self.available, self.avoid_ms)
         if sight.purchase == ON_DEMAND:
             return self._leave_on_demand(sight, view, up)
@@ -114,6 +135,6 @@ class UniformProgress:
         return ON_DEMAND if sight.progress_ms < self._expected_ms(sight, view.now_ms) else WAIT
 
     def _leave_on_demand(self, sight: JobSight, view: FleetView, up: bool) -> str:
-        later_ms = view.now_ms + 2 * view.observation.changeover_ms
+        later_ms = view.now_ms + 2 * changeover_ms(view)
         ahead = sight.progress_ms >= self._expected_ms(sight, later_ms)
         return SPOT if up and ahead and not must_run_now(sight, view) else STAY
