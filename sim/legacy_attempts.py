@@ -88,7 +88,7 @@ class LegacyAttempts(LegacyFleet):
 
     def _ends(self, attempt: LiveAttempt, *, accepted: bool) -> None:
         """The commands have ended by themselves, and their execution takes that for a success, or not."""
-        useful = accepted and attempt.cause == DONE and self.jobs.is_open(attempt.number)
+        useful = accepted and attempt.cause == DONE and self.jobs.counts(attempt.number)
         cause = attempt.cause if accepted or attempt.cause != DONE else ABANDONED
         self._account(attempt, attempt.end_ms, cause, useful=useful)
         if attempt.cause == DONE:
@@ -145,7 +145,7 @@ class LegacyAttempts(LegacyFleet):
     def _settle(self, attempt: LiveAttempt, *, completed: bool) -> None:
         """A copy has ended. One that was called successful makes its job done now, or lost."""
         if not attempt.shared:
-            useful = completed and attempt.accepted and self.jobs.is_open(attempt.number)
+            useful = completed and attempt.accepted and self.jobs.counts(attempt.number)
             self._account(attempt, attempt.until_ms, DONE if useful else ABANDONED, useful=useful, apart=True)
         if completed:
             self._completes(attempt)

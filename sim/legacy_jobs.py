@@ -21,6 +21,7 @@ class LegacyJobs:
         self._more_copies: dict[int, int] = {}  # beside the first
         self._given_up: set[int] = set()
         self._completed = bytearray(len(tally.jobs))
+        self._counted = bytearray(len(tally.jobs))
         self._held: dict[int, int] = {}  # arrived, and not yet in a queue: dependencies that have not ended
 
     def is_open(self, number: int) -> bool:
@@ -40,6 +41,12 @@ class LegacyJobs:
         if self._completed[number]:
             self._tally.duplicate_completions += 1
         self._completed[number] = 1
+
+    def counts(self, number: int) -> bool:
+        """Whether the work of this copy is the one that counts; asked once for each copy that is called successful."""
+        first = self.is_open(number) and not self._counted[number]
+        self._counted[number] = 1
+        return first
 
     def done(self, number: int, at_ms: int) -> list[int]:
         """The job was called successful and is; returns the jobs that may now be submitted."""
