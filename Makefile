@@ -21,7 +21,7 @@ test: $(VENV)/.installed-dev ## the test suite (no AWS account, no network)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-all: $(VENV)/.installed-dev ## the test suite with its slow part
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
+	@SPOTBED_HYPOTHESIS=exploring $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
 
 bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
 	@$(BIN)/python benchmarks/bench_speed.py
