@@ -49,12 +49,14 @@ class Group:
                 open_to_it.setdefault(instance.pool.spec.az, []).append(instance)
         for here in open_to_it.values():
             here.sort(key=lambda each: (_to_billing_hour_ms(each, now_ms), each.fate.order_u), reverse=True)
-        sizes = Counter({zone: len(here) for zone, here in open_to_it.items()})
+        sizes = Counter(instance.pool.spec.az for instance in self.members.values())
         chosen: list[LiveInstance] = []
-        while len(chosen) < count and sizes.total():
-            zone = max(sorted(sizes), key=sizes.__getitem__)
+        while len(chosen) < count and open_to_it:
+            zone = max(sorted(open_to_it), key=sizes.__getitem__)
             sizes[zone] -= 1
             chosen.append(open_to_it[zone].pop())
+            if not open_to_it[zone]:
+                del open_to_it[zone]
         return chosen
 
 

@@ -201,10 +201,12 @@ def test_the_fullest_zone_loses_first_and_in_it_whoever_is_closest_to_an_hour() 
     assert victims == [3, 1, 2, 4]
 
 
-def test_protected_instances_stay() -> None:
-    group = group_of(Standing(1, "a", 0, 0.5), Standing(2, "a", -1, 0.1))
-    group.protected = {1}
-    assert [instance.number for instance in group.victims(2, 1000)] == [2]
+def test_protected_instances_stay_and_count_for_their_zone() -> None:
+    group = group_of(
+        Standing(1, "b", 0, 0.5), Standing(2, "b", -1, 0.1), Standing(3, "a", 0, 0.1), Standing(4, "b", 0, 0.1)
+    )
+    group.protected = {1, 4}
+    assert [instance.number for instance in group.victims(4, 1000)] == [2, 3]
 
 
 # settings -----------------------------------------------------------------------------------------------------------
