@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from report_frames import make_results
 
-from spotbed.report.answer import answer, legacy_sentences, standing
+from spotbed.report.answer import answer, legacy_sentences
 from spotbed.report.charts.costs import usd_by_cause
 from spotbed.report.data import ComparisonData, RunData, empty
 from spotbed.report.document import Words
+from spotbed.report.standing import standing
 
 BASE, OURS = ("base", "decoupled", 1.0), ("ours", "decoupled", 0.5)
 
@@ -42,7 +43,7 @@ def compare(costs: dict[str, list[float]], **columns: dict[str, float]) -> Compa
 
 
 def told(data: ComparisonData) -> str:
-    return " ".join("".join(sentence) for sentence in answer(data))
+    return " ".join("".join(sentence) for sentence in answer(data, standing(data)))
 
 
 def spread(mean: float, worlds: int = 30, deviation: float = 1.0, seed: int = 0) -> list[float]:

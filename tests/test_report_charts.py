@@ -32,6 +32,7 @@ from spotbed.report.one_run import run_document
 from spotbed.report.palette import BASELINE, policy_styles, pool_colors
 from spotbed.report.plotly_figures import figure
 from spotbed.report.resample import mean_between, on_common_grid, value_at
+from spotbed.report.standing import standing
 
 MOST_POINTS = 2000
 DATA = make_comparison()
@@ -278,7 +279,11 @@ def test_prices_that_never_change_are_told_in_words() -> None:
 def test_a_policy_has_one_colour_and_the_baseline_is_grey() -> None:
     assert STYLES["on-demand"].color == BASELINE
     assert len({style.color for style in STYLES.values()}) == len(POLICIES)
-    named = {mark.name: mark.color for mark in marks(cost_against_makespan(DATA, STYLES), Points) if mark.listed}
+    named = {
+        mark.name: mark.color
+        for mark in marks(cost_against_makespan(DATA, STYLES, standing(DATA)), Points)
+        if mark.listed
+    }
     lines = {mark.name: mark.color for mark in marks(times_by_policy(DATA.runs, STYLES), Line)}
     assert named == lines == {label: style.color for label, style in STYLES.items()}
 
@@ -295,16 +300,28 @@ def test_colours_of_pools_say_the_purchase_option() -> None:
 
 
 def test_means_intervals_and_bounds_stand_where_the_results_say() -> None:
-    chart = cost_against_makespan(DATA, STYLES)
+    chart = cost_against_makespan(DATA, STYLES, standing(DATA))
     own = next(mark for mark in marks(chart, Points) if mark.name == "hedge")
     metrics = next(policy for policy in DATA.results["policies"] if policy["label"] == "hedge")["metrics"]
     assert own.y == [metrics["cost_usd"]["mean"]]
     assert [end[0] for end in own.y_interval] == metrics["cost_usd"]["ci95"]
     assert own.x == [metrics["makespan_s"]["mean"] / HOUR]
-    assert [rule.at for rule in marks(chart, Rule)] == [27.0, 371.2]
+    assert [rule.at for rule in chart.panels[0].marks if isinstance(rule, Rule)] == [27.0, 371.2]
     panel = chart.panels[0]
     assert panel.x.low is not None
     assert panel.x.low < 27.0
+
+
+def test_policies_pushed_into_a_corner_are_shown_close_up() -> None:
+    panels = cost_against_makespan(DATA, STYLES, standing(DATA)).panels
+    assert panels[1].title == "close up: div+ckpt, hedge and my-mix"
+    assert {mark.name for mark in panels[1].marks if isinstance(mark, Points) and mark.listed} == {
+        "div+ckpt",
+        "hedge",
+        "my-mix",
+    }
+    few = make_comparison([POLICIES[0], POLICIES[2]], worlds=5, jobs=3)
+    assert len(cost_against_makespan(few, STYLES, standing(few)).panels) == 1
 
 
 def test_paired_differences_show_every_world_and_the_interval_of_the_results() -> None:

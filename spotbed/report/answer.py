@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from spotbed.report.charts.deadlines import has_deadlines
@@ -12,56 +11,12 @@ from spotbed.report.data import ComparisonData
 from spotbed.report.document import Strong, Words
 from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, labels, policies
 from spotbed.report.marks import Label
+from spotbed.report.standing import ENOUGH_WORK, Standing, policy_of
 from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd, usd_like
 
-ENOUGH_WORK = 0.995  # of the jobs that the most diligent policy got done: below it, a bill pays for less work
 
-
-@dataclass(slots=True)
-class Standing:
-    """Who is cheapest of those that did the whole work, who cannot be told apart from it, and who did less."""
-
-    best: str | None
-    tied: list[str] = field(default_factory=list)
-    less_work: list[str] = field(default_factory=list)
-    undefined: list[str] = field(default_factory=list)  # without a mean cost
-    next_best: str | None = None
-
-
-def standing(data: ComparisonData) -> Standing:
-    """Rank the policies of a comparison by mean cost, fairly."""
-    cost = {str(policy["label"]): estimate(policy, "cost_usd").mean for policy in policies(data.results)}
-    undefined = [label for label, mean in cost.items() if mean is None]
-    less = [label for label in cost if label not in undefined and _did_less(data, label)]
-    ranked = sorted((mean, label) for label, mean in cost.items() if mean is not None and label not in less)
-    if not ranked:
-        return Standing(None, less_work=less, undefined=undefined)
-    best, others = ranked[0][1], [label for _, label in ranked[1:]]
-    tied = [label for label in others if _not_told_apart(difference(data.worlds, best, label, "cost_usd"))]
-    apart = [label for label in others if label not in tied]
-    return Standing(best, tied, less, undefined, apart[0] if apart else None)
-
-
-def _not_told_apart(found: Difference | None) -> bool:
-    return found is None or found.answer != "lower"
-
-
-def _did_less(data: ComparisonData, label: str) -> bool:
-    done = {str(policy["label"]): estimate(policy, "jobs_done").mean or 0.0 for policy in policies(data.results)}
-    own = _policy(data, label)
-    if (estimate(own, "jobs_lost").mean or 0.0) > 0:
-        return True
-    most = max(done.values())
-    return most == 0 or done[label] < ENOUGH_WORK * most
-
-
-def _policy(data: ComparisonData, label: str) -> Mapping[str, Any]:
-    return next(policy for policy in policies(data.results) if str(policy.get("label")) == label)
-
-
-def answer(data: ComparisonData) -> list[Words]:
+def answer(data: ComparisonData, found: Standing) -> list[Words]:
     """The opening paragraph, sentence by sentence."""
-    found = standing(data)
     if found.best is None:
         told = "No policy did the work at a cost that can be stated, so none is called the cheapest."
         return [(told,), *_less(data, found), *_undefined(found)]
@@ -75,7 +30,7 @@ def answer(data: ComparisonData) -> list[Words]:
 
 
 def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
-    cost = estimate(_policy(data, best), "cost_usd")
+    cost = estimate(policy_of(data, best), "cost_usd")
     worlds = int(data.results.get("replications") or 1)
     over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
     price: Words = (Strong(usd(cost.mean)), f"{between(cost)} a world.")
@@ -90,7 +45,7 @@ def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
 
 def _work_done(data: ComparisonData, best: str) -> list[Words]:
     """Said only where the best of them did not get nearly all jobs done."""
-    own = _policy(data, best)
+    own = policy_of(data, best)
     done, submitted = estimate(own, "jobs_done").mean, estimate(own, "jobs_submitted").mean
     if done is None or not submitted or done >= ENOUGH_WORK * submitted:
         return []
@@ -150,7 +105,7 @@ def _against_baseline(data: ComparisonData, best: str) -> list[Words]:
         return []
     if best == baseline:
         return [(Label(best), " is the baseline itself: ", Strong("no saving was found"), ".")]
-    own, theirs = (estimate(_policy(data, label), "cost_usd").mean for label in (best, baseline))
+    own, theirs = (estimate(policy_of(data, label), "cost_usd").mean for label in (best, baseline))
     gap = difference(data.worlds, best, baseline, "cost_usd")
     if own is None or not theirs or gap is None:
         return []
@@ -175,7 +130,7 @@ def _price_of_it(data: ComparisonData, best: str) -> list[Words]:
 
 
 def _makespan(data: ComparisonData, best: str, baseline: str) -> list[Words]:
-    own, theirs = (estimate(_policy(data, label), "makespan_s").mean for label in (best, baseline))
+    own, theirs = (estimate(policy_of(data, label), "makespan_s").mean for label in (best, baseline))
     gap = difference(data.worlds, best, baseline, "makespan_s")
     if own is None or theirs is None or gap is None:
         return []
@@ -192,7 +147,7 @@ def _makespan(data: ComparisonData, best: str, baseline: str) -> list[Words]:
 
 
 def _misses(data: ComparisonData, best: str, baseline: str) -> list[Words]:
-    own, theirs = (estimate(_policy(data, label), "deadline_missed").mean for label in (best, baseline))
+    own, theirs = (estimate(policy_of(data, label), "deadline_missed").mean for label in (best, baseline))
     if own is None or theirs is None or (data.runs and not has_deadlines(data.runs)):
         return []
     if own == theirs == 0:
@@ -203,7 +158,7 @@ def _misses(data: ComparisonData, best: str, baseline: str) -> list[Words]:
 def _less(data: ComparisonData, found: Standing) -> list[Words]:
     sentences: list[Words] = []
     for label in found.less_work:
-        own = _policy(data, label)
+        own = policy_of(data, label)
         cost, submitted = estimate(own, "cost_usd").mean, estimate(own, "jobs_submitted").mean
         what = _not_done(own)
         if what and is_known(cost):
@@ -271,7 +226,7 @@ def _polling(label: str, amounts: ByCause, data: ComparisonData) -> list[Words]:
     ours = [
         (other, by_cause.get("control", 0.0))
         for other, by_cause in amounts.items()
-        if other != label and _policy(data, other).get("architecture") == "decoupled"
+        if other != label and policy_of(data, other).get("architecture") == "decoupled"
     ]
     tail: Words = (".",)
     if ours:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spotbed.report.answer import Standing, answer, legacy_sentences, standing
+from spotbed.report.answer import answer, legacy_sentences
 from spotbed.report.charts.costs import cost_by_cause, usd_by_cause, waterfall
 from spotbed.report.charts.deadlines import deadline_misses, has_deadlines
 from spotbed.report.charts.paired import paired_differences
@@ -20,6 +20,7 @@ from spotbed.report.estimates import against_baseline, estimate, labels, policie
 from spotbed.report.findings import provenance_section, unknowns
 from spotbed.report.one_run import run_blocks
 from spotbed.report.palette import Style, policy_styles
+from spotbed.report.standing import Standing, standing
 from spotbed.report.words import (
     count,
     duration,
@@ -30,6 +31,8 @@ from spotbed.report.words import (
     usd,
 )
 
+_MOST_POINTS, _POINTS_OF_ALL = 800, 2000  # of a series of one run; of that series in all runs, to keep the page small
+
 
 def comparison_document(data: ComparisonData) -> Document:
     """Everything that the report of a comparison says."""
@@ -39,14 +42,15 @@ def comparison_document(data: ComparisonData) -> Document:
     title = str(data.results.get("scenario") or "Comparison")
     on = f"the same {count(worlds)} worlds" if worlds > 1 else "one and the same world"
     told = f"{plural(len(names), 'policy', 'policies')} on {on}"
+    found = standing(data)
     sections = [
-        _answer_section(data),
-        _result_section(data, styles),
+        _answer_section(data, found),
+        _result_section(data, styles, found),
         _gate_section(data),
-        _money_section(data, styles),
+        _money_section(data, styles, found.best),
         _risk_section(data),
         _time_section(data, styles),
-        _inside_section(data, styles),
+        _inside_section(data, styles, found.best),
         _settings_section(data),
         unknowns(data.findings, data.notes, data.assumed, data.coverage),
         provenance_section(data.provenance, data.results),
@@ -60,10 +64,10 @@ def comparison_document(data: ComparisonData) -> Document:
     )
 
 
-def _answer_section(data: ComparisonData) -> Section:
-    words = tuple(piece for sentence in answer(data) for piece in (*sentence, " "))
+def _answer_section(data: ComparisonData, found: Standing) -> Section:
+    words = tuple(piece for sentence in answer(data, found) for piece in (*sentence, " "))
     blocks: list[Block] = [Paragraph(words, lead=True)]
-    glance = _glance(data, standing(data))
+    glance = _glance(data, found)
     if glance:
         blocks.append(Figures(tuple(glance)))
     return Section("answer", "", tuple(blocks))
@@ -99,14 +103,14 @@ def _against(policy: Mapping[str, Any], metric: str) -> str:
     return percent(ratio - 1) if ratio < 1 else f"+{percent(ratio - 1)}"
 
 
-def _result_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
+def _result_section(data: ComparisonData, styles: Mapping[str, Style], found: Standing) -> Section:
     blocks: list[Block] = [result_grid(data)]
     bounds = _bounds_line(data)
     if bounds:
         blocks.append(Paragraph((bounds,)))
     if len(policies(data.results)) > 1:
         blocks.append(paired_grid(data))
-    blocks += [cost_against_makespan(data, styles), paired_differences(data, styles)]
+    blocks += [cost_against_makespan(data, styles, found), paired_differences(data, styles)]
     return Section("results", "How the policies compare", tuple(blocks))
 
 
@@ -128,22 +132,21 @@ def _gate_section(data: ComparisonData) -> Section:
     return Section("gates", "Gates", (Paragraph((told,)), gate_grid(data)))
 
 
-def _money_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
+def _money_section(data: ComparisonData, styles: Mapping[str, Style], best: str | None) -> Section:
     names = labels(data.results)
     blocks: list[Block] = [cost_by_cause(data)]
     bills = {label: own for label in names if len(own := data.bill[data.bill["policy"].astype(str) == label])}
     falls = {label: waterfall(bill, f"{names.index(label)}-waterfall") for label, bill in bills.items()}
     if falls:
-        blocks.append(_tabs("bill", {label: (chart,) for label, chart in falls.items()}, styles, data))
+        blocks.append(_tabs("bill", {label: (chart,) for label, chart in falls.items()}, styles, best))
     blocks.append(wasted_work(data.bill, names, "wasted-work"))
     if len(data.bill):
         blocks.append(bill_grid(data))
     return Section("money", "Where every dollar went", tuple(blocks))
 
 
-def _tabs(key: str, blocks: Mapping[str, tuple[Block, ...]], styles: Mapping[str, Style], data: ComparisonData) -> Tabs:
+def _tabs(key: str, blocks: Mapping[str, tuple[Block, ...]], styles: Mapping[str, Style], best: str | None) -> Tabs:
     """One tab per policy; the best policy's is open."""
-    best = standing(data).best
     first = list(blocks).index(best) if best is not None and best in blocks else 0
     return Tabs(key, tuple((label, styles[label].color, mine) for label, mine in blocks.items()), first)
 
@@ -164,15 +167,16 @@ def _time_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
     return Section("time", "What the jobs felt", tuple(blocks))
 
 
-def _inside_section(data: ComparisonData, styles: Mapping[str, Style]) -> Section:
+def _inside_section(data: ComparisonData, styles: Mapping[str, Style], best: str | None) -> Section:
+    points = min(_MOST_POINTS, _POINTS_OF_ALL // max(len(data.runs), 1))
     inside = {
-        label: tuple(run_blocks(run, f"{place}-", styles[label].color))
+        label: tuple(run_blocks(run, f"{place}-", styles[label].color, points))
         for place, (label, run) in enumerate(data.runs.items())
     }
     if not inside:
         return Section("inside", "Inside one world", ())
     lead = Paragraph(("World 0 of the comparison, policy by policy: the same jobs and the same weather in each.",))
-    return Section("inside", "Inside one world", (lead, _tabs("policy", inside, styles, data)))
+    return Section("inside", "Inside one world", (lead, _tabs("policy", inside, styles, best)))
 
 
 def _settings_section(data: ComparisonData) -> Section:

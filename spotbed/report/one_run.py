@@ -31,10 +31,13 @@ _BAD_ENDS = (
 _BAD_ENDS_MANY = {"was lost": "were lost", "was cancelled": "were cancelled"}
 
 
-def run_blocks(run: RunData, prefix: str, color: str) -> list[Block]:
-    """The charts that look inside one world; `prefix` keeps their names apart from those of other runs."""
+def run_blocks(run: RunData, prefix: str, color: str, points: int = 800) -> list[Block]:
+    """The charts that look inside one world, with at most `points` points in a series of the fleet.
+
+    `prefix` keeps their names apart from those of other runs.
+    """
     charts: list[Chart | None] = [
-        fleet(run, f"{prefix}fleet"),
+        fleet(run, f"{prefix}fleet", points),
         interruptions(run, f"{prefix}interruptions"),
         attempts(run, f"{prefix}attempts"),
         lateness(run, f"{prefix}lateness", color),

@@ -15,7 +15,6 @@ from spotbed.report.marks import Axis, Cell, Chart, Line, Mark, Panel, Stack, Ta
 from spotbed.report.palette import OTHER, PHASES, pool_colors
 from spotbed.report.resample import Floats, on_common_grid, thinned
 
-_LIMIT = 800
 _MOST_POOLS = 9
 _ROWS = 25
 
@@ -31,7 +30,7 @@ def pools_of(run: RunData) -> list[tuple[str, str]]:
     return sorted(seen.items(), key=lambda entry: (entry[1] == "on-demand", entry[0]))
 
 
-def fleet(run: RunData, key: str) -> Chart:
+def fleet(run: RunData, key: str, points: int = 800) -> Chart:
     """Workers by pool with the demand as a line; below, the same workers by phase."""
     title = "The fleet"
     if not run.kept_a_journal:
@@ -41,7 +40,7 @@ def fleet(run: RunData, key: str) -> Chart:
         return Chart(key, title, "", "", absent="No worker was ever requested in this run.")
     series |= {("demand", *place): steps for place, steps in steps_of(run.timeline, "demand").items()}
     end = max(float(times[-1]) for times, _ in series.values())
-    times, values, exact = on_common_grid(series, end, _LIMIT)
+    times, values, exact = on_common_grid(series, end, points)
     by_pool, by_phase, demand = _added_up(values)
     unit = clock(end)
     x = unit.of(times.tolist())

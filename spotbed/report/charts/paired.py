@@ -29,14 +29,14 @@ def paired_differences(data: ComparisonData, styles: Mapping[str, Style]) -> Cha
     values = {label: mine for label, mine in values.items() if mine}
     if not values:
         return Chart("paired", title, "", "", absent="No world was finished by a policy and by the baseline.")
-    ends = room([0.0, *(value for mine in values.values() for value in mine)])
     found = {label: difference(data.worlds, label, str(baseline), "cost_usd") for label in values}
-    panels = tuple(_panel(label, mine, found[label], styles[label], ends) for label, mine in values.items())
+    panels = tuple(_panel(label, mine, found[label], styles[label]) for label, mine in values.items())
     return Chart(
         key="paired",
         title=title,
         reading=f"Each dot is one world: the policy's cost minus that of {baseline} on the same jobs and the same "
-        "weather, sorted. Line and strip: the mean and its 95 % interval. Below zero the policy is cheaper.",
+        "weather, sorted. Line and strip: the mean and its 95 % interval. Below zero the policy is cheaper. "
+        "Each panel has its own scale.",
         alt="Paired cost differences: " + "; ".join(f"{label} {_told(found[label])}" for label in values) + ".",
         panels=panels,
         across=across(len(panels)),
@@ -50,9 +50,7 @@ def _told(found: Difference | None) -> str:
     return f"differs by {usd(found.mean)} on average and is cheaper in {percent(found.below)} of the worlds"
 
 
-def _panel(
-    label: str, values: Sequence[float], found: Difference | None, style: Style, ends: tuple[float, float]
-) -> Panel:
+def _panel(label: str, values: Sequence[float], found: Difference | None, style: Style) -> Panel:
     places = thinned(values, _LIMIT)
     title = label
     marks: list[Mark] = [Rule("y", 0.0, "", RULE, "solid")]
@@ -64,6 +62,7 @@ def _panel(
     x, y = [float(place + 1) for place in places], [float(values[place]) for place in places]
     says = [f"{label}: {usd(value)}" for value in y]
     marks.append(Points(label, x, y, style.color, says, style.symbol, 7))
+    ends = room([0.0, *values])
     ranks = Axis("worlds, sorted", low=0.0, high=len(values) + 1.0, decimals=0)
     return Panel(
         ranks, Axis("difference (USD)", *ends, money=True), tuple(marks), title=title, height=270, legend=False

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import pandas as pd
 
+from spotbed.report.charts.placing import names_beside
 from spotbed.report.charts.scales import room
 from spotbed.report.data import ComparisonData
 from spotbed.report.estimates import Estimate, by_world, estimate, policies
-from spotbed.report.marks import Axis, Cell, Chart, Mark, Note, Panel, Points, Region, Rule, Table
+from spotbed.report.marks import Axis, Cell, Chart, Mark, Panel, Points, Region, Rule, Table
 from spotbed.report.palette import RULE, Style
-from spotbed.report.words import hours, is_known, usd
+from spotbed.report.standing import Standing
+from spotbed.report.words import hours, is_known, listed, usd
 
 _HOUR_S = 3600.0
 _DOTS = 1200  # worlds drawn in all
-_Anchor = Literal["left", "right", "center"]
-_PLACES: tuple[tuple[_Anchor, float, float], ...] = (
-    ("left", 9, 13),
-    ("left", 9, -13),
-    ("right", -9, 13),
-    ("right", -9, -13),
-    ("left", 12, 0),
-    ("right", -12, 0),
-    ("center", 0, 18),
-    ("center", 0, -18),
-)
-_WIDTH, _HEIGHT = 420.0, 320.0  # of the plotting area in pixels, about: narrow, so that labels stay apart on a phone
+_CORNER = 0.3  # of the width or the height of the whole panel
+Means = Mapping[str, tuple[Estimate, Estimate]]  # makespan, cost
+Dots = dict[str, tuple[list[float], list[float]]]  # hours, dollars
+Ends = tuple[tuple[float, float], tuple[float, float]]
 
 
-def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
+def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style], ranked: Standing) -> Chart:
     """Means with intervals in both directions, the worlds behind them, the bounds as lines."""
     title = "Cost against makespan"
     found = {
@@ -43,14 +36,12 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style]) -> 
         return Chart("cost-makespan", title, "", "", absent="No policy has both a mean cost and a mean makespan.")
     bounds = _bounds(data)
     dots = _worlds(data, list(shown))
-    x_ends, y_ends = _ends(shown, dots, bounds)
-    marks: list[Mark] = [*_bound_marks(bounds, x_ends[0], y_ends[0])]
-    for label, (x, y) in dots.items():
-        marks.append(
-            Points("", x, y, styles[label].color, [f"{label}, one world"] * len(x), size=5, faint=True, listed=False)
-        )
-    marks += [_mean(label, *pair, styles[label]) for label, pair in shown.items()]
-    marks += _names({label: (_h(pair[0].mean), _d(pair[1].mean)) for label, pair in shown.items()}, x_ends, y_ends)
+    panels = [_panel(shown, dots, bounds, styles, _ends(shown, dots, bounds))]
+    apart = {*ranked.less_work, str(data.results.get("baseline"))}
+    close = _close_up({label: pair for label, pair in shown.items() if label not in apart}, panels[0])
+    if close:
+        title_of_close = f"close up: {listed(list(close))}"
+        panels.append(_panel(close, dots, bounds, styles, _ends(close, {}, {}), title_of_close))
     return Chart(
         key="cost-makespan",
         title=title,
@@ -58,17 +49,42 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style]) -> 
         alt="Mean cost and makespan: "
         + "; ".join(f"{label} {usd(pair[1].mean)} and {hours(pair[0].mean)}" for label, pair in shown.items())
         + ".",
-        panels=(
-            Panel(
-                Axis("makespan (h)", *x_ends, unit="h"),
-                Axis("cost per world (USD)", *y_ends, money=True, decimals=2),
-                tuple(marks),
-                height=420,
-                legend=False,
-            ),
-        ),
+        panels=tuple(panels),
         table=_table(shown),
     )
+
+
+def _close_up(close: Means, whole: Panel) -> Means:
+    """The policies that did comparable work, without the baseline, if the others push them into a corner."""
+    if len(close) < 2:
+        return {}
+    ends = _ends(close, {}, {})
+    spans = [(axis.high or 0.0) - (axis.low or 0.0) for axis in (whole.x, whole.y)]
+    crowded = any((high - low) < _CORNER * span for (low, high), span in zip(ends, spans, strict=True))
+    return close if crowded else {}
+
+
+def _panel(
+    shown: Means, dots: Dots, bounds: Mapping[str, float], styles: Mapping[str, Style], ends: Ends, title: str = ""
+) -> Panel:
+    x_ends, y_ends = ends
+    marks: list[Mark] = [*_bound_marks(bounds, x_ends, y_ends)]
+    for label, (x, y) in dots.items():
+        inside = [
+            (right, up)
+            for right, up in zip(x, y, strict=True)
+            if x_ends[0] <= right <= x_ends[1] and y_ends[0] <= up <= y_ends[1]
+        ]
+        if label in shown and inside:
+            says = [f"{label}, one world"] * len(inside)
+            right, up = ([pair[axis] for pair in inside] for axis in (0, 1))
+            marks.append(Points("", right, up, styles[label].color, says, size=5, faint=True, listed=False))
+    marks += [_mean(label, *pair, styles[label]) for label, pair in shown.items()]
+    middles = {label: (_h(pair[0].mean), _d(pair[1].mean)) for label, pair in shown.items()}
+    marks += names_beside(middles, x_ends, y_ends)
+    makespan = Axis("makespan (h)", *x_ends, unit="h")
+    cost = Axis("cost per world (USD)", *y_ends, money=True, decimals=2)
+    return Panel(makespan, cost, tuple(marks), title=title, height=340 if title else 420, legend=False)
 
 
 def _reading(many: bool, bounded: bool) -> str:
@@ -91,9 +107,9 @@ def _bounds(data: ComparisonData) -> dict[str, float]:
     return {name: float(value) for name, value in known.items() if isinstance(value, int | float) and is_known(value)}
 
 
-def _worlds(data: ComparisonData, shown: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
+def _worlds(data: ComparisonData, shown: Sequence[str]) -> Dots:
     cost, makespan = by_world(data.worlds, "cost_usd"), by_world(data.worlds, "makespan_s")
-    dots: dict[str, tuple[list[float], list[float]]] = {}
+    dots: Dots = {}
     for label in shown:
         if label not in cost.columns or label not in makespan.columns or len(cost) < 2:
             continue
@@ -103,11 +119,7 @@ def _worlds(data: ComparisonData, shown: Sequence[str]) -> dict[str, tuple[list[
     return dots
 
 
-def _ends(
-    shown: Mapping[str, tuple[Estimate, Estimate]],
-    dots: Mapping[str, tuple[list[float], list[float]]],
-    bounds: Mapping[str, float],
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ends(shown: Means, dots: Dots, bounds: Mapping[str, float]) -> Ends:
     x = [_h(value) for pair in shown.values() for value in (pair[0].mean, pair[0].low, pair[0].high)]
     y = [_d(value) for pair in shown.values() for value in (pair[1].mean, pair[1].low, pair[1].high)]
     x += [value for mine in dots.values() for value in mine[0]] + [_h(bounds.get("makespan_s"))]
@@ -115,14 +127,19 @@ def _ends(
     return room(x, 0.13, floor=0.0), room(y, 0.12, floor=0.0)
 
 
-def _bound_marks(bounds: Mapping[str, float], x_low: float, y_low: float) -> list[Mark]:
+def _bound_marks(bounds: Mapping[str, float], x_ends: tuple[float, float], y_ends: tuple[float, float]) -> list[Mark]:
     marks: list[Mark] = []
-    if "makespan_s" in bounds:
-        at = bounds["makespan_s"] / _HOUR_S
-        marks += [Region("x", x_low, at, RULE, 0.14), Rule("x", at, f" no faster than {at:.1f} h", RULE)]
-    if "cost_usd" in bounds:
-        at = bounds["cost_usd"]
-        marks += [Region("y", y_low, at, RULE, 0.14), Rule("y", at, f"no cheaper than {usd(at)}", RULE)]
+    fastest, cheapest = bounds.get("makespan_s", -math.inf) / _HOUR_S, bounds.get("cost_usd", -math.inf)
+    if fastest >= x_ends[0]:
+        marks += [
+            Region("x", x_ends[0], fastest, RULE, 0.14),
+            Rule("x", fastest, f" no faster than {fastest:.1f} h", RULE),
+        ]
+    if cheapest >= y_ends[0]:
+        marks += [
+            Region("y", y_ends[0], cheapest, RULE, 0.14),
+            Rule("y", cheapest, f"no cheaper than {usd(cheapest)}", RULE),
+        ]
     return marks
 
 
@@ -141,49 +158,7 @@ def _mean(label: str, makespan: Estimate, cost: Estimate, style: Style) -> Point
     )
 
 
-def _names(
-    at: Mapping[str, tuple[float, float]], x_ends: tuple[float, float], y_ends: tuple[float, float]
-) -> list[Mark]:
-    """Names beside the means, each where it covers neither another name nor another mean, if there is such a place."""
-    pixels = {
-        label: (
-            (x - x_ends[0]) / (x_ends[1] - x_ends[0]) * _WIDTH,
-            (y - y_ends[0]) / (y_ends[1] - y_ends[0]) * _HEIGHT,
-        )
-        for label, (x, y) in at.items()
-    }
-    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels.values()]
-    notes: list[Mark] = []
-    for label, (x, y) in pixels.items():
-        boxes = [(place, _box(x, y, place, min(len(label), 34))) for place in _PLACES]
-        place, box = min(boxes, key=lambda entry: _badness(entry[1], taken, (x, y)))
-        taken.append(box)
-        notes.append(Note(*at[label], label, place[0], shift=(place[1], place[2])))
-    return notes
-
-
-_Box = tuple[float, float, float, float]
-
-
-def _box(x: float, y: float, place: tuple[_Anchor, float, float], letters: int) -> _Box:
-    anchor, right, up = place
-    width = 7.0 * letters
-    left = x + right - {"left": 0.0, "center": width / 2, "right": width}[anchor]
-    return left, y + up - 8, left + width, y + up + 8
-
-
-def _badness(box: _Box, taken: Sequence[_Box], own: tuple[float, float]) -> float:
-    covered = sum(
-        max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
-        * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
-        for other in taken
-        if other[:2] != (own[0] - 8, own[1] - 8)
-    )
-    outside = max(0.0, -box[0]) + max(0.0, box[2] - _WIDTH) + max(0.0, -box[1]) + max(0.0, box[3] - _HEIGHT)
-    return covered + 20 * outside
-
-
-def _table(shown: Mapping[str, tuple[Estimate, Estimate]]) -> Table:
+def _table(shown: Means) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (label, cost.mean, cost.low, cost.high, _hours(makespan.mean), _hours(makespan.low), _hours(makespan.high))
         for label, (makespan, cost) in shown.items()
