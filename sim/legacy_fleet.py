@@ -132,7 +132,7 @@ class LegacyFleet(World):
                 room[name] = room[name] - granted if granted == count else 0
 
     def _may_launch(self, group: Group) -> bool:
-        """Whether the group will want more than it has, once the count of its queue is up to date, and has where to go."""
+        """Whether the group will want more than it has, once its count is up to date, and has where to go."""
         view, need = launch_view(group.demand, self.pools, self.clock.now_ms)
         wanted = min(group.queue.visible, self.settings.max_instances)
         return wanted > len(group.members) and bool(self.policy.place.choose(view, need, 1))
