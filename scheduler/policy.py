@@ -55,7 +55,7 @@ class Scale(Protocol):
 
 
 class Retry(Protocol):
-    """The application failed for the `job.failures`-th time, and tries are left: after how long again? None: give up."""
+    """The application failed for the `job.failures`-th time, tries are left: after how long again? None: give up."""
 
     def delay_ms(self, job: Job, cause: str, u: float) -> int | None: ...
 

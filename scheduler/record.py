@@ -19,7 +19,7 @@ T = TypeVar("T")
 def record(cls: type[T]) -> type[T]:
     """Make `cls` a frozen slotted dataclass with a fast constructor. Defaults must be immutable values."""
     frozen = dataclass(frozen=True, slots=True)(cls)
-    frozen.__init__ = _fast_init(frozen)  # type: ignore[misc]
+    setattr(frozen, "__init__", _fast_init(frozen))  # noqa: B010 a plain assignment to a method is none for mypy
     return frozen
 
 
@@ -35,7 +35,7 @@ def _fast_init(cls: type[Any]) -> Callable[..., None]:
             parameters.append(field.name)
         body.append(f" _set{number}(self, {field.name})")
     source = f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body or [" pass"])
-    exec(source, scope)  # the same technique as dataclasses itself
+    exec(source, scope)  # noqa: S102 the technique of dataclasses itself, on names of fields only
     init: Callable[..., None] = scope["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     return init

@@ -22,7 +22,7 @@ class UnknownTransition(Exception):
 
 
 class Row(NamedTuple):
-    """One row: what handles the event, and the phases in which it may end (asserted by the tests, drawn in the docs)."""
+    """One row: what handles the event, and in which phases it may end (asserted by the tests, drawn in the docs)."""
 
     handler: Handler
     to: tuple[str, ...]

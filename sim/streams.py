@@ -2,7 +2,7 @@
 
 A draw depends on (seed, world, purpose, entity, index) and on nothing else: not on the order in which draws are made,
 not on the policy, not on the process. That is what makes worlds common to all policies (common random numbers).
-Constructing a generator costs about 9 us, so draws are made in blocks; a block's values are the same as the single ones.
+Constructing a generator costs about 9 us, so draws are made in blocks, whose values are the same as the single ones.
 """
 
 from __future__ import annotations

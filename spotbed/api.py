@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spotbed.build import Blueprint, blueprint
 from spotbed.comparison import Finished, compare_worlds
 from spotbed.errors import InputError, Problem
-from spotbed.files import check_replaceable, new_folder, report_folder, write_bytes, write_text
+from spotbed.files import check_replaceable, new_folder, report_folder, write_text
 from spotbed.frames import journal_frame, run_data
 from spotbed.policies.compose import Composed
 from spotbed.progress import Progress, Silent
@@ -23,7 +23,6 @@ from spotbed.worlds import run_world
 if TYPE_CHECKING:
     from spotbed.journal import Journal
     from spotbed.report.data import ComparisonData, RunData
-    from spotbed.scenario.models import Scenario
 
 DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
 
@@ -290,7 +289,6 @@ def _write_report(folder: Path, written_as: str, out: Path | None) -> list[Path]
     from spotbed.report import data as frames
     from spotbed.report.html import write_comparison_html, write_run_html
     from spotbed.report.markdown import write_comparison_markdown, write_run_markdown
-    from spotbed.report.tables import write_csv
 
     whole = frames.is_comparison(folder)
     data: Any = frames.load_comparison(folder) if whole else frames.load_run(folder)
@@ -302,12 +300,20 @@ def _write_report(folder: Path, written_as: str, out: Path | None) -> list[Path]
     if written_as == "md":
         (write_comparison_markdown if whole else write_run_markdown)(data, place)
         return [place / "report.md"]
-    return write_csv(data, place)
+    path = place / "report.csv"
+    write_text(path, _results_csv(data.results))
+    return [path]
 
 
-def scenario_of(path: str | Path) -> Scenario:
-    """A scenario, read and checked."""
-    return load_scenario(Path(path))
+def _results_csv(results: Mapping[str, Any]) -> str:
+    """Every estimate of a comparison or a run as one table of plain numbers."""
+    import csv
+    import io
 
+    from spotbed.results import estimates_table
 
-__all__ = ["Comparison", "RunFolder", "compare_scenario", "demo", "load", "run_scenario", "write_bytes"]
+    table, text = estimates_table(results), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    return text.getvalue()

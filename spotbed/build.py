@@ -55,7 +55,7 @@ from spotbed.work.durations import dist_of
 _MS = 1000
 _SLOW = 0.95
 # operation of the drivers -> the paths of the services data that follow one another in it
-_PATHS = {
+_PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "decoupled": {
         "event": ("event", "step"),
         "report": ("event", "step"),
@@ -368,7 +368,7 @@ def _market(scenario: Scenario, preset: ServicesPreset, pools: tuple[Pool, ...])
 
 
 def _interruptions(scenario: Scenario, pools: tuple[Pool, ...]) -> Interruptions:
-    """The cause of interruptions; a world's place in recorded prices is that in a recorded capacity, if there is one."""
+    """The cause of interruptions. Recorded prices start where a recorded capacity does, if there is one."""
     cause, prices = _cause(scenario, pools), scenario.market.prices
     if cause.source == "trace" or not isinstance(prices, TracePrices) or prices.start is None:
         return cause

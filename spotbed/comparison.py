@@ -206,8 +206,8 @@ def _stored(folder: Path, task: tuple[str, int]) -> Kept | None:
     if not file.is_file():
         return None
     try:
-        kept = pickle.loads(file.read_bytes())
-    except Exception:  # a file that was cut short is run again
+        kept = pickle.loads(file.read_bytes())  # noqa: S301 our own file, in a folder named by this comparison's hash
+    except Exception:  # noqa: BLE001 whatever is wrong with a file that was cut short: the world is run again
         return None
     return kept if isinstance(kept, Kept) else None
 

@@ -198,7 +198,7 @@ def workers_frame(facts: Sequence[InstanceFact], pools: dict[str, Pool]) -> pd.D
 
 
 def timeline_frame(jobs: pd.DataFrame, attempts: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
-    """timeline.csv: steps of the queue's depth, of the demand (waiting and running), and of workers by pool and phase."""
+    """timeline.csv: steps of the queue's depth, of the demand (waiting and running), of workers by pool and phase."""
     import pandas as pd
 
     final = attempts.groupby("job_id")["end_s"].transform("max") if len(attempts) else attempts["end_s"]

@@ -1,8 +1,8 @@
 """The bill: metered usage x a dated price book, added up in two ways that must agree.
 
-One way goes by cause: the attempts' split of instance time, and the calls by operation. The other goes by thing: what the
-instances cost as a whole, and the items of the price book. There is no residual line, so a second of an instance or a
-call that nobody accounts for is an error, not a small number at the bottom.
+One way goes by cause: the attempts' split of instance time, and the calls by operation. The other goes by thing: what
+the instances cost as a whole, and the items of the price book. There is no residual line, so a second of an instance or
+a call that nobody accounts for is an error, not a small number at the bottom.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spotbed.metering import DONE, INSTANCE_CAUSES, USEFUL, PoolUse, Tally
+from spotbed.metering import INSTANCE_CAUSES, USEFUL, PoolUse, Tally
 from spotbed.pricebook import PriceBook
 from spotbed.services_preset import ServicesPreset
 
@@ -23,6 +23,10 @@ _CAUSE_OF_OPERATION = {
     "stage_out_gib": "useful",
 }
 _MS_PER_HOUR = 3_600_000
+_OF_AN_ATTEMPT = {
+    "decoupled": ("deliver", "step", "park", "claim_hit", "start", "complete"),
+    "legacy-2019": ("job_start", "success"),
+}
 
 
 class LedgerError(AssertionError):
@@ -215,13 +219,6 @@ def control_usd_per_job(
 ) -> tuple[float, float]:
     """(USD of the calls of one attempt, USD of one submission): what a job's calls cost beside its instance time."""
     table = preset.operations[_table_of(architecture)]
-    names = ("deliver", "step", "park", "claim_hit", "start", "complete")
-    if architecture == "legacy-2019":
-        names = ("job_start", "success")
+    names = _OF_AN_ATTEMPT.get(architecture, ("start",))
     attempt = sum(operation_usd(table.get(name, {}), book) for name in names)
     return attempt, operation_usd(table.get("submit", {}), book)
-
-
-def done_jobs(tally: Tally) -> int:
-    """How many jobs ended well."""
-    return sum(1 for status in tally.jobs.status if status == DONE)

@@ -1,7 +1,7 @@
 """What a run meters: the records that the drivers write and the ledger prices. No price is known here.
 
-Instance time is split by cause from the attempts (`Segments`), and kept apart from the instances' own times, so that the
-ledger can add up both ways. Calls to services are counted by operation; the services data says what each one uses.
+Instance time is split by cause from the attempts, and kept apart from the instances' own times, so that the ledger can
+add up both ways. Calls to services are counted by operation; the services data says what each one uses.
 Times are integer milliseconds; a slot of an instance with n slots counts one n-th of the instance's time.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sim.inputs import Float64, Int64, Work
 from spotbed import metering
@@ -23,12 +24,13 @@ class JobTimes:
     end_ms: Int64
     start_ms: Int64
     work_ms: Int64
-    status: np.ndarray[tuple[int], np.dtype[np.int8]]
+    status: npt.NDArray[np.int8]
     deadline_ms: Int64  # a moment; -1: none
 
     @property
-    def done(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        return self.status == metering.DONE
+    def done(self) -> npt.NDArray[np.bool_]:
+        """Which jobs ended well."""
+        return np.asarray(self.status == metering.DONE)
 
 
 def job_times(tally: Tally, work: Work) -> JobTimes:
@@ -65,6 +67,10 @@ def flow_and_wait_s(times: JobTimes) -> tuple[Float64, Float64, Float64]:
     return flow, flow - work, slowdown
 
 
+def _mean(values: Float64) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
 def metrics(tally: Tally, work: Work, pools: list[PoolFacts], cost_usd: float, slots: int = 1) -> dict[str, float]:
     """All metrics of one world; NaN where one is undefined (no job ended well)."""
     times = job_times(tally, work)
@@ -78,13 +84,12 @@ def metrics(tally: Tally, work: Work, pools: list[PoolFacts], cost_usd: float, s
     spot = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase == "spot"]
     on_demand = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase != "spot"]
     failed = int(counts[metering.GAVE_UP] + counts[metering.CANCELLED])
-    mean = lambda values: float(values.mean()) if len(values) else float("nan")
     return {
         "cost_usd": cost_usd,
         "makespan_s": float(ended.max() - times.submit_ms[0]) / _S if len(ended) else float("nan"),
-        "flow_s": mean(flow),
-        "wait_s": mean(wait),
-        "bounded_slowdown": mean(slowdown),
+        "flow_s": _mean(flow),
+        "wait_s": _mean(wait),
+        "bounded_slowdown": _mean(slowdown),
         "jobs_submitted": float(len(work)),
         "jobs_done": float(counts[metering.DONE]),
         "jobs_failed": float(failed),

@@ -35,7 +35,7 @@ def results_of(
             made.composed[label].sha256,
             _worlds(finished, label),
             mean_bill(finished.results[label]),
-            {metric: divergence[label][0] for metric in MEANINGLESS_METRICS} if divergence[label] else {},
+            dict.fromkeys(MEANINGLESS_METRICS, divergence[label][0]) if divergence[label] else {},
         )
         for label in labels
     ]

@@ -52,7 +52,8 @@ def simulate(inputs: WorldInputs, policy: Policy, journal: Journal | None = None
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return driver_of(policy.architecture, inputs)(inputs, policy, journal).run()
+        tally: Tally = driver_of(policy.architecture, inputs)(inputs, policy, journal).run()
+        return tally
     finally:
         if enabled:
             gc.enable()

@@ -155,17 +155,11 @@ def _legacy_settings(left: Mapping[str, Any], path: str, problems: list[Problem]
     from spotbed.services_preset import ServicesPreset
 
     prefix = "legacy."
-    known = [key.removeprefix(prefix) for key in ServicesPreset.load().keys() if key.startswith(prefix)]
+    known = [key.removeprefix(prefix) for key in ServicesPreset.load().settings if key.startswith(prefix)]
     for name in left:
         if name not in known:
-            problems.append(
-                Problem(
-                    f"{shown(name)} is no parameter of legacy-2019.",
-                    path=f"{path}.with",
-                    value=name,
-                    hint=suggestion(name, known),
-                )
-            )
+            text, hint = f"{shown(name)} is no parameter of legacy-2019.", suggestion(name, known)
+            problems.append(Problem(text, path=f"{path}.with", value=name, hint=hint))
     return {f"{prefix}{name}": value for name, value in left.items() if name in known}
 
 

@@ -1,4 +1,4 @@
-"""Parameters of policies as scenarios write them: `target: 1h` fills the field `target_ms`, `share: 0.5` a plain one."""
+"""Parameters of policies as scenarios write them: `target: 1h` fills the field `target_ms`, `share: 0.5` plain ones."""
 
 from __future__ import annotations
 
