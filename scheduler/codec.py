@@ -1,8 +1,8 @@
 """One versioned codec between records and plain JSON values: states, events and commands, nested ones included.
 
-{"v": 1, "is": "JobClaimed", ...fields}; a nested record is the same without the version. Tuples become lists and come back
-as tuples. A field with a default may be missing, so that records can grow; an unknown name, any other missing field and an
-unknown field are a `CodecError`.
+{"v": 1, "is": "JobClaimed", ...fields}; a nested record is the same without the version. Tuples become lists and come
+back as tuples. A field with a default may be missing, so that records can grow; an unknown name, an unknown field and
+any other missing field are a `CodecError`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from scheduler import commands, events, fleet, job_record, observation, settings, worker
+from scheduler import central, commands, events, fleet, job_record, legacy, observation, settings, worker
 
 VERSION = 1
-_MODULES = (commands, events, fleet, job_record, observation, settings, worker)
+_MODULES = (central, commands, events, fleet, job_record, legacy, observation, settings, worker)
 RECORDS: dict[str, type] = {
     name: value
     for module in _MODULES

@@ -1,4 +1,4 @@
-"""Records of the core by hand, and the walk through a machine's states, for the tests of the core. No test is in here."""
+"""Records of the core by hand, and a walk through a machine's states, for the tests of the core. No test is in here."""
 
 from __future__ import annotations
 
@@ -85,8 +85,9 @@ def observation(
     spent_usd: float = 0.0,
     budget_usd: float = 0.0,
     changeover_ms: int = 0,
+    reaction_ms: int = 0,
 ) -> Observation:
-    return Observation(tuple(classes), tuple(pools), tuple(jobs), spent_usd, budget_usd, changeover_ms)
+    return Observation(tuple(classes), tuple(pools), tuple(jobs), spent_usd, budget_usd, changeover_ms, reaction_ms)
 
 
 def view(seen: Observation, now_ms: int = 0) -> FleetView:

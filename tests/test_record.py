@@ -1,4 +1,4 @@
-"""`@record` is `dataclass(frozen=True, slots=True)` with a faster constructor: nothing that a user of it sees differs."""
+"""`@record` is `dataclass(frozen=True, slots=True)` with a faster constructor: nothing else that one sees differs."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ class PriceCapacityOptimized:
 @record
 class Diversified:
     """Spread over the Spot pools in which the work fits, no pool above `max_share_per_pool` of them where others have
-    room, and a share of `on_demand_floor` on-demand. The least loaded pool is next; of equals, the cheapest."""
+    room, and a share of `on_demand_floor` on-demand as far as there is room. The least loaded pool is next; of equals,
+    the cheapest."""
 
     max_share_per_pool: float = 0.5
     on_demand_floor: float = 0.0
@@ -120,9 +121,10 @@ class Diversified:
     ) -> PoolCount | None:
         total = sum(live.values()) + 1
         floor = sum(live[pool.id] for pool in on_demand)
-        if on_demand and floor < self.on_demand_floor * total:
+        if floor < self.on_demand_floor * total:
             open_pools = [pool for pool in on_demand if chosen[pool.id] < view.room[pool.id]]
-            return min(open_pools, key=lambda pool: pool.price_usd_per_hour, default=None)
+            if open_pools:
+                return min(open_pools, key=lambda pool: pool.price_usd_per_hour)
         open_pools = [pool for pool in spot if chosen[pool.id] < view.room[pool.id]]
         allowed = max(1.0, self.max_share_per_pool * (total - floor))
         below = [pool for pool in open_pools if live[pool.id] + 1 <= allowed]
