@@ -147,8 +147,12 @@ class Claimed:
 
 @record
 class LeaseExpired:
+    """No sign of life for a whole lease. `progress_ms` is the work that the last renewal said is safe in a checkpoint,
+    -1 when none said anything: the record's value then stands."""
+
     at_ms: int
     epoch: int
+    progress_ms: int = -1
 
 
 @record

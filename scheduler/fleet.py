@@ -64,8 +64,8 @@ def _move(sight: JobSight, target: str, needs: dict[str, ClassCount]) -> list[Fl
             return []
         _shift(needs, sight.key, bound, leaves=True)
         return [Route(sight.job, bound)]
-    if target == sight.purchase or target == "wait":
-        return []
+    if target == sight.purchase or target == "wait" or not sight.worker:
+        return []  # a leased job without a worker has lost it, and comes back to the queue when that is heard
     _shift(needs, sight.key, bound, leaves=False)
     return [Route(sight.job, bound), Move(sight.worker)]
 

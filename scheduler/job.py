@@ -153,7 +153,8 @@ def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Res
 def lease_expired(job: Job, event: LeaseExpired, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()
-    return _queued(replace(job, interruptions=job.interruptions + 1), policy, event.at_ms)
+    safe_ms = max(event.progress_ms, job.progress_ms)
+    return _queued(replace(job, interruptions=job.interruptions + 1, progress_ms=safe_ms), policy, event.at_ms)
 
 
 def cancelled(job: Job, event: Cancelled, policy: Policy) -> Result:
