@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -36,16 +36,16 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style], ran
         return Chart("cost-makespan", title, "", "", absent="No policy has both a mean cost and a mean makespan.")
     bounds = _bounds(data)
     dots = _worlds(data, list(shown))
-    panels = [_panel(shown, dots, bounds, styles, _ends(shown, dots, bounds))]
+    ends = _ends(shown, dots, bounds)
     apart = {*ranked.less_work, str(data.results.get("baseline"))}
-    close = _close_up({label: pair for label, pair in shown.items() if label not in apart}, panels[0])
+    close = _close_up({label: pair for label, pair in shown.items() if label not in apart}, ends)
+    panels = [_panel(shown, dots, bounds, styles, ends, unnamed=close)]
     if close:
-        title_of_close = f"close up: {listed(list(close))}"
-        panels.append(_panel(close, dots, bounds, styles, _ends(close, {}, {}), title_of_close))
+        panels.append(_panel(close, dots, bounds, styles, _ends(close, {}, {}), f"close up: {listed(list(close))}"))
     return Chart(
         key="cost-makespan",
         title=title,
-        reading=_reading(bool(dots), bool(bounds)),
+        reading=_reading(bool(dots), bool(bounds), bool(close)),
         alt="Mean cost and makespan: "
         + "; ".join(f"{label} {usd(pair[1].mean)} and {hours(pair[0].mean)}" for label, pair in shown.items())
         + ".",
@@ -54,18 +54,25 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style], ran
     )
 
 
-def _close_up(close: Means, whole: Panel) -> Means:
+def _close_up(close: Means, whole: Ends) -> Means:
     """The policies that did comparable work, without the baseline, if the others push them into a corner."""
     if len(close) < 2:
         return {}
-    ends = _ends(close, {}, {})
-    spans = [(axis.high or 0.0) - (axis.low or 0.0) for axis in (whole.x, whole.y)]
-    crowded = any((high - low) < _CORNER * span for (low, high), span in zip(ends, spans, strict=True))
+    crowded = any(
+        high - low < _CORNER * (end - start)
+        for (low, high), (start, end) in zip(_ends(close, {}, {}), whole, strict=True)
+    )
     return close if crowded else {}
 
 
 def _panel(
-    shown: Means, dots: Dots, bounds: Mapping[str, float], styles: Mapping[str, Style], ends: Ends, title: str = ""
+    shown: Means,
+    dots: Dots,
+    bounds: Mapping[str, float],
+    styles: Mapping[str, Style],
+    ends: Ends,
+    title: str = "",
+    unnamed: Collection[str] = (),
 ) -> Panel:
     x_ends, y_ends = ends
     marks: list[Mark] = [*_bound_marks(bounds, x_ends, y_ends)]
@@ -80,17 +87,19 @@ def _panel(
             right, up = ([pair[axis] for pair in inside] for axis in (0, 1))
             marks.append(Points("", right, up, styles[label].color, says, size=5, faint=True, listed=False))
     marks += [_mean(label, *pair, styles[label]) for label, pair in shown.items()]
-    middles = {label: (_h(pair[0].mean), _d(pair[1].mean)) for label, pair in shown.items()}
+    middles = {label: (_h(pair[0].mean), _d(pair[1].mean)) for label, pair in shown.items() if label not in unnamed}
     marks += names_beside(middles, x_ends, y_ends)
     makespan = Axis("makespan (h)", *x_ends, unit="h")
     cost = Axis("cost per world (USD)", *y_ends, money=True, decimals=2)
     return Panel(makespan, cost, tuple(marks), title=title, height=340 if title else 420, legend=False)
 
 
-def _reading(many: bool, bounded: bool) -> str:
+def _reading(many: bool, bounded: bool, crowded: bool) -> str:
     worlds = " Large: the mean over worlds with its 95 % interval in both directions. Small: single worlds."
     grey = " Grey: no schedule can get there (lower bounds)."
-    return f"Down is cheaper, left is faster.{worlds if many else ''}{grey if bounded else ''}"
+    below = " Policies that stand too close to be named are shown close up below."
+    told = f"{worlds if many else ''}{grey if bounded else ''}{below if crowded else ''}"
+    return f"Down is cheaper, left is faster.{told}"
 
 
 def _h(seconds: float | None) -> float:
