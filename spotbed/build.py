@@ -54,6 +54,8 @@ from spotbed.work.durations import dist_of
 
 _MS = 1000
 _SLOW = 0.95
+_LEGACY_PATHS = ("launch", "worker_start", "ready", "job_start", "poll", "success", "fail_ssm", "fail_string",
+                 "queue_check", "teardown")  # fmt: skip
 # operation of the drivers -> the paths of the services data that follow one another in it
 _PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "decoupled": {
@@ -65,7 +67,7 @@ _PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "launch": ("launch",),
     },
     "central": {"launch": ("launch",)},
-    "legacy-2019": {"launch": ("launch",)},
+    "legacy-2019": {name: (name,) for name in _LEGACY_PATHS},
 }
 _IN_LAUNCH = "ec2.pending"  # drawn as the market's launch latency, not as a call's
 _FAULTS = (

@@ -4,7 +4,6 @@ so that an interrupted one goes on where it stopped.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pickle
@@ -81,9 +80,7 @@ class Finished:
     def forget(self) -> None:
         """Remove what was kept for resuming."""
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.folder.parent.rmdir()
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
 
 
 def mean_bill(results: Sequence[WorldResult]) -> pd.DataFrame:
@@ -127,8 +124,7 @@ def compare_worlds(
             write_bytes(_file(folder, task), pickle.dumps(kept))
             progress.update(len(done), total, f"{task[0]}, world {task[1]}")
     except KeyboardInterrupt:
-        _say_how_to_resume(progress, len(done), total)
-        raise
+        raise KeyboardInterrupt(f"{len(done)} of {total} worlds; the same command again goes on from there") from None
     finished = Finished(
         {label: [done[label, world].result for world in range(worlds)] for label in labels},
         {label: done[label, 0] for label in labels},
@@ -136,12 +132,6 @@ def compare_worlds(
     )
     finished.runs = {label: kept.run for label, kept in finished.kept.items() if kept.run is not None}
     return finished
-
-
-def _say_how_to_resume(progress: Progress, done: int, total: int) -> None:
-    progress.update(
-        done, total, f"stopped: {done} of {total} worlds are kept; the same command again goes on from there"
-    )
 
 
 def _run_all(

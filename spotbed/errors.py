@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,23 @@ class InputError(SpotbedError):
         self.problems = list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that one raised in another process arrives whole."""
+        return type(self), (self.problems,)
+
 
 class OutsideError(SpotbedError):
     """The world outside failed (disk, network, AWS). Says what happened, what is kept, and how to go on."""
 
     def __init__(self, what: str, kept: str, how_to_go_on: str, *, exit_code: int = 1) -> None:
         self.exit_code = exit_code
+        self._parts = (what, kept, how_to_go_on)
         super().__init__(f"{what}\nKept: {kept}\nTo go on: {how_to_go_on}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that one raised in another process arrives whole."""
+        return _outside_error, (*self._parts, self.exit_code)
+
+
+def _outside_error(what: str, kept: str, how_to_go_on: str, exit_code: int) -> OutsideError:
+    return OutsideError(what, kept, how_to_go_on, exit_code=exit_code)

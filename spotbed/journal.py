@@ -1,8 +1,8 @@
 """The journal: what every run writes, simulated or real. Ledger, metrics, `explain` and the report read only this.
 
 Entries are in the order in which things happened: events that the roles heard, commands that they gave, and facts
-that no role decides (attempts, instances, interruptions). `sha256` is taken over canonical JSON lines (sorted keys, no spaces),
-so it depends on neither hash seeds nor processes. Parquet on disk, JSON lines for people.
+that no role decides (attempts, instances, interruptions). `sha256` is taken over canonical JSON lines (sorted keys, no
+spaces), so it depends on neither hash seeds nor processes. Parquet on disk, JSON lines for people.
 """
 
 from __future__ import annotations

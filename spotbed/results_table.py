@@ -117,7 +117,7 @@ def _bound_lines(results: Mapping[str, Any]) -> list[str]:
     if not bounds:
         return []
     listed = ", ".join(f"{_name(metric)} {_with_unit(metric, value)}" for metric, value in bounds.items())
-    return [f"No policy can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
+    return [f"No policy that does all this work can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
 
 
 def _nearest(results: Mapping[str, Any], bound: float | None) -> str:
