@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,8 +213,11 @@ def _run_of(made: Blueprint, finished: Finished, label: str) -> RunData:
 
 # writing ------------------------------------------------------------------------------------------------------------
 def slug(label: str) -> str:
-    """A label as the name of a folder."""
-    return "".join(character if character.isalnum() or character in "._-+" else "-" for character in label)
+    """A label as the name of a folder; one that had to change is told apart by a piece of its hash."""
+    plain = "".join(character if character.isalnum() or character in "_-+." else "-" for character in label)
+    if plain == label and plain.strip("."):
+        return plain
+    return f"{plain.strip('.') or 'policy'}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def write_run(data: RunData, folder: Path, journal: Journal | None) -> None:

@@ -37,7 +37,8 @@ def run_data(made: Blueprint, composed: Composed, run: WorldRun, results: dict[s
     data.jobs = jobs_frame(made, composed, run)
     data.attempts = attempts_frame(attempts, pools)
     data.workers = workers_frame(instances, pools)
-    data.timeline = timeline_frame(data.jobs, data.attempts, data.workers)
+    if run.journal is not None:
+        data.timeline = timeline_frame(data.jobs, data.attempts, data.workers)
     data.events = events_frame(run.journal)
     data.prices = prices_frame(run.inputs.pools, run.tally.end_ms)
     data.bill = bill_frame(run.result.bill)
