@@ -89,13 +89,27 @@ class Source:
     sim: str
 
 
+_PLAN = Source("the deployed plan", 0.0, "the scenario")
+_COUNTERS = Source("DynamoDB: transactional counters by pool and phase", 1.0, "exact counters")
+_LAUNCHES = Source("Auto Scaling activity events on EventBridge", 5.0, "outcome of the last request")
+
 SOURCES: dict[str, Source] = {
     "classes": Source("DynamoDB: transactional counters by class, read by the Fleet function", 1.0, "exact counters"),
-    "pools.booting": Source("DynamoDB: transactional counters by pool and phase", 1.0, "exact counters"),
+    **{f"pools.{name}": _PLAN for name in ("id", "instance_type", "az", "purchase", "vcpus", "memory_gib", "gpus")},
+    "pools.max": _PLAN,
     "pools.price_usd_per_hour": Source("ec2:DescribeSpotPriceHistory", 300.0, "the pool's price path now"),
-    "pools.last_launch": Source("Auto Scaling activity events on EventBridge", 5.0, "outcome of the last request"),
+    "pools.on_demand_usd_per_hour": Source("pricing:GetProducts", 86_400.0, "the list price of the catalogue"),
+    "pools.booting": _COUNTERS,
+    "pools.busy": _COUNTERS,
+    "pools.idle": _COUNTERS,
+    "pools.last_launch": _LAUNCHES,
+    "pools.last_launch_ms": _LAUNCHES,
     "pools.interruptions": Source("EventBridge interruption and state-change events, counted", 5.0, "exact counters"),
+    "pools.worker_ms": Source("DynamoDB: time of ended workers by pool", 60.0, "time of the instances that have ended"),
     "pools.available_now": Source(None, 0.0, "the pool's capacity now"),
     "jobs": Source("DynamoDB: index of unfinished jobs with a deadline", 1.0, "records of the live jobs"),
     "spent_usd": Source("DynamoDB: worker time by pool x price, summed by the Fleet function", 60.0, "the ledger now"),
+    "budget_usd": _PLAN,
+    "changeover_ms": _PLAN,
+    "reaction_ms": _PLAN,
 }
