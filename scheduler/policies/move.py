@@ -105,8 +105,8 @@ class Greedy:
 
 @record
 class UniformProgress:
-    """Keep pace with ep(t) = t C0 / R0. Idle and behind: on-demand. Spot whenever it is up; from on-demand only when
-    also cp >= ep(t + 2d), as in the paper's released code (its text leaves that half out)."""
+    """Keep the pace that meets the deadline. ep(t) = t C0 / R0. Idle and behind: on-demand. Spot whenever it is up;
+    from on-demand only when also cp >= ep(t + 2d), as in the paper's released code (its text leaves that half out)."""
 
     available: str = LAUNCHES
     avoid_ms: int = 300_000

@@ -44,7 +44,7 @@ def _purchase_of(need: ClassCount, purchase: str) -> str:
 
 @record
 class LowestPrice:
-    """The cheapest pool first; pools whose launch failed in the last `avoid_ms` come last."""
+    """The cheapest pool first. Pools whose launch failed in the last `avoid_ms` come last."""
 
     purchase: str = SPOT
     avoid_ms: int = 300_000
@@ -60,7 +60,7 @@ class LowestPrice:
 
 @record
 class PriceCapacityOptimized:
-    """Cheapest after the expected cost of interruptions: price x (1 + risk_weight x interruptions per instance-hour),
+    """Cheapest after the expected cost of interruptions. Price x (1 + risk_weight x interruptions per instance-hour),
     from what the fleet has counted, with one interruption in `prior_hours` before it has. AWS publishes no formula for
     its strategy of this name: this is a model of its intent, and it is our code that runs on AWS too."""
 
@@ -85,7 +85,7 @@ class PriceCapacityOptimized:
 
 @record
 class Diversified:
-    """Spread over the Spot pools in which the work fits, no pool above `max_share_per_pool` of them where others have
+    """Spread over the Spot pools in which the work fits. No pool above `max_share_per_pool` of them where others have
     room, and a share of `on_demand_floor` on-demand as far as there is room. The least loaded pool is next; of equals,
     the cheapest."""
 
@@ -133,8 +133,9 @@ class Diversified:
 
 @record
 class OnDemandFallback:
-    """Spot by `base`'s choice; on-demand for a job that has waited `after_wait_ms` since its submission without
-    running, or that has been interrupted `after_interruptions` times (0: that rule is off)."""
+    """Spot, and on-demand for jobs that waited or were interrupted too often. `base` chooses Spot; on-demand is for a
+    job that has waited `after_wait_ms` since its submission without running, or that has been interrupted
+    `after_interruptions` times (0: that rule is off)."""
 
     base: PriceCapacityOptimized | LowestPrice | Diversified = PriceCapacityOptimized()
     after_wait_ms: int = 900_000

@@ -21,7 +21,7 @@ def _notice_answer(checkpointable: bool, lead_ms: int, settings: Settings) -> st
 
 @record
 class NoProtection:
-    """Neither checkpoints nor an answer to notices: the attempt runs until EC2 takes the instance."""
+    """Neither checkpoints nor an answer to notices. The attempt runs until EC2 takes the instance."""
 
     def checkpoint_every_ms(self, claim: JobClaimed, settings: Settings) -> int:
         return 0
@@ -35,8 +35,8 @@ class NoProtection:
 
 @record
 class OnNotice(NoProtection):
-    """A checkpoint on the interruption notice, if the write fits into the lead time; else the job is let go at once.
-    `rebalance` says what to do on a recommendation: run-on, checkpoint or release."""
+    """A checkpoint on the interruption notice, if it fits. A write longer than the lead time: the job is let go at
+    once. `rebalance` says what to do on a recommendation: run-on, checkpoint or release."""
 
     rebalance: str = RUN_ON
 
@@ -49,7 +49,7 @@ class OnNotice(NoProtection):
 
 @record
 class Periodic(OnNotice):
-    """A checkpoint after every `every_ms` of work, and on notice."""
+    """A checkpoint after each period of work, and on notice."""
 
     every_ms: int = 3_600_000
 
@@ -68,8 +68,8 @@ def daly_interval_ms(write_ms: float, mtbf_ms: float) -> float:
 
 @record
 class Daly(OnNotice):
-    """Periodic checkpoints at Daly's interval, from the mean time between interruptions that the fleet has measured in
-    the pool, or `mtbf_ms` while it has seen none; and on notice."""
+    """Periodic checkpoints at Daly's interval, and on notice. The interval comes from the mean time between
+    interruptions that the fleet has measured in the pool, or `mtbf_ms` while it has seen none."""
 
     mtbf_ms: int = 12 * 3_600_000
 
@@ -80,7 +80,7 @@ class Daly(OnNotice):
 
 @record
 class Continuous(NoProtection):
-    """Progress is kept to the millisecond: a model for papers, which cannot be deployed."""
+    """Progress is kept to the millisecond. A model for papers, which cannot be deployed."""
 
     needs = MODEL_ONLY
 

@@ -19,8 +19,9 @@ class Immediate:
 
 @record
 class FullJitter:
-    """U(0, min(cap, base x 2^n)) with n = failures - 1 (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
-    A job may spend at most `budget_ms` in delays; after that it is given up."""
+    """Exponential backoff with full jitter. U(0, min(cap, base x 2^n)) with n = failures - 1 (AWS Architecture Blog,
+    "Exponential Backoff And Jitter", 2015). A job may spend at most `budget_ms` in delays; after that it is given
+    up."""
 
     base_ms: int = 1_000
     cap_ms: int = 900_000

@@ -18,7 +18,7 @@ class VisibleBacklog:
 
 @record
 class BacklogAndBusy:
-    """busy + max(backlog, booting): a burst of n jobs launches n workers, once; those that boot are on their way."""
+    """busy + max(backlog, booting). A burst of n jobs launches n workers, once; those that boot are on their way."""
 
     max_workers: int = 1_000_000
 
@@ -28,8 +28,8 @@ class BacklogAndBusy:
 
 @record
 class DrainTime:
-    """busy + as many workers as empty the backlog within `target_ms`, by the jobs' estimates; at least one, at most
-    one per waiting job."""
+    """As many workers as empty the backlog in the target time. By the jobs' estimates; busy workers are added; at least
+    one, at most one per waiting job."""
 
     target_ms: int = 3_600_000
     max_workers: int = 1_000_000
