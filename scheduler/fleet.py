@@ -72,10 +72,10 @@ def _move(sight: JobSight, target: str, needs: dict[str, ClassCount]) -> list[Fl
 
 def _moves(view: FleetView, policy: Policy, needs: dict[str, ClassCount]) -> list[FleetCommand]:
     commands: list[FleetCommand] = []
+    counted = frozenset(needs)
     for sight in view.observation.jobs:
-        if sight.key not in needs:
-            continue  # the counters are older than the records: at the next tick they know this class
-        commands += _move(sight, policy.move.target(sight, view), needs)
+        if sight.key in counted:  # else the counters are older than the records, and know the class at the next tick
+            commands += _move(sight, policy.move.target(sight, view), needs)
     return commands
 
 
