@@ -51,8 +51,14 @@ def build_results(
     policies: Sequence[PolicyWorlds],
     bounds: Mapping[str, float | None],
     gates: Sequence[Gate],
+    *,
+    commitment_discount: float | None = None,
 ) -> dict[str, Any]:
-    """Summaries, paired differences and gates of policies on the same worlds; `bounds` is by metric."""
+    """Summaries, paired differences and gates of policies on the same worlds; `bounds` is by metric.
+
+    `commitment_discount` is that of the scenario's own commitment; without one a typical one is taken from the data.
+    """
+    discount = typical_discount() if commitment_discount is None else commitment_discount
     by_label = {policy.label: policy for policy in policies}
     if len(by_label) != len(policies):
         raise ValueError(f"labels are not unique: {[policy.label for policy in policies]}")
@@ -65,7 +71,7 @@ def build_results(
         "scenario_sha256": scenario_sha256,
         "replications": len(by_label[baseline].worlds),
         "baseline": baseline,
-        "policies": [_policy(policy, summaries[policy.label], by_label[baseline]) for policy in policies],
+        "policies": [_policy(policy, summaries[policy.label], by_label[baseline], discount) for policy in policies],
         "bounds": {metric: _number(value) for metric, value in bounds.items()},
         "gates": _gates(gates, summaries, baseline, len(by_label[baseline].worlds)),
     }
@@ -109,7 +115,9 @@ def _summaries(policy: PolicyWorlds) -> dict[str, Summary]:
     return summaries
 
 
-def _policy(policy: PolicyWorlds, summaries: Mapping[str, Summary], baseline: PolicyWorlds) -> dict[str, Any]:
+def _policy(
+    policy: PolicyWorlds, summaries: Mapping[str, Summary], baseline: PolicyWorlds, discount: float
+) -> dict[str, Any]:
     compared = {} if policy is baseline else {metric: _paired(metric, policy, baseline) for metric in METRIC_NAMES}
     entry = {
         "label": policy.label,
@@ -119,9 +127,38 @@ def _policy(policy: PolicyWorlds, summaries: Mapping[str, Summary], baseline: Po
         "bill": [dict(zip(BILL_COLUMNS, line, strict=True)) for line in _bill_lines(policy.bill)],
         "vs_baseline": compared,
     }
+    saving = _saving(policy, summaries["cost_usd"]["mean"], discount)
+    if saving:
+        entry["saving"] = saving
     if policy.does_not_converge:
         entry["does_not_converge"] = dict(policy.does_not_converge)
     return entry
+
+
+def _saving(policy: PolicyWorlds, cost_usd: float | None, discount: float) -> dict[str, float]:
+    """What the policy saves against its useful instance time on demand, at list price and with a commitment."""
+    if "list_usd" not in policy.bill.columns or cost_usd is None:
+        return {}
+    listed = float(policy.bill.loc[policy.bill["cause"] == "useful", "list_usd"].sum())
+    if listed <= 0:
+        return {}
+    committed = listed * (1 - discount)
+    return {
+        "list_usd": listed,
+        "of_list": 1 - cost_usd / listed,
+        "of_commitment": 1 - cost_usd / committed,
+        "discount": discount,
+    }
+
+
+def typical_discount() -> float:
+    """The discount of the commitment in `spotbed/data/commitment.csv`."""
+    import csv
+    from importlib.resources import files
+
+    text = (files("spotbed") / "data" / "commitment.csv").read_text(encoding="utf-8")
+    row = next(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    return float(row["discount"])
 
 
 _LOWER_IS_BETTER = {metric.name: metric.lower_is_better for metric in METRICS}

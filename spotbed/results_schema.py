@@ -50,7 +50,11 @@ def _policy() -> dict[str, Any]:
             "description": "metric -> why its mean over worlds means nothing and is null",
             "type": "object",
             "additionalProperties": _TEXT,
-        }
+        },
+        "saving": {
+            "description": "1 - cost / the useful instance time at the on-demand list price, or that less `discount`",
+            **_object(list_usd=_NUMBER, of_list=_NUMBER, of_commitment=_NUMBER, discount=_NUMBER),
+        },
     }
     return _object(
         optional,

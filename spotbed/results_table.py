@@ -108,7 +108,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
         for message in dict.fromkeys(policy.get("does_not_converge", {}).values())
     ]
     intervals = f"[ ]: 95 % interval of the mean over {plural(results['replications'], 'world')}; {method_text()}."
-    notes = [*_bound_lines(results), *gates, *diverging, *_unresolved_lines(results)]
+    notes = [*_bound_lines(results), *_saving_lines(results), *gates, *diverging, *_unresolved_lines(results)]
     return [*notes, intervals] if results["replications"] > 1 else notes
 
 
@@ -118,6 +118,18 @@ def _bound_lines(results: Mapping[str, Any]) -> list[str]:
         return []
     listed = ", ".join(f"{_name(metric)} {_with_unit(metric, value)}" for metric, value in bounds.items())
     return [f"No policy that does all this work can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
+
+
+def _saving_lines(results: Mapping[str, Any]) -> list[str]:
+    savings = {policy["label"]: policy["saving"] for policy in results["policies"] if "saving" in policy}
+    if not savings:
+        return []
+    discount = percent(next(iter(savings.values()))["discount"])
+    listed = ", ".join(
+        f"{label} {percent(saving['of_list'])} ({percent(saving['of_commitment'])})"
+        for label, saving in savings.items()
+    )
+    return [f"Saved against the useful work on demand at list price (with a commitment at {discount} off): {listed}."]
 
 
 def _nearest(results: Mapping[str, Any], bound: float | None) -> str:

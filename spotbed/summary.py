@@ -43,7 +43,9 @@ def results_of(
     ]
     rules = [Gate(parse_rule(gate.rule), tuple(label for label in gate.for_ if label in labels)) for gate in gates]
     name, digest = made.scenario.name, made.scenario.sha256
-    return build_results(name, digest, baseline, policies, bounds(made, finished, labels), rules)
+    discount = max((each.discount for each in made.scenario.costs.commitments), default=None)
+    found = bounds(made, finished, labels)
+    return build_results(name, digest, baseline, policies, found, rules, commitment_discount=discount)
 
 
 def _worlds(finished: Finished, label: str) -> pd.DataFrame:
