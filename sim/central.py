@@ -43,8 +43,9 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         inputs = replace(inputs, services=replace(inputs.services, probability=kept))
         super().__init__(inputs, policy, journal)
         state = first_state(inputs.head_node, inputs.licences, picks=False)
-        self.head = Head(inputs.head_node, state, self.clock, policy, journal, self._dispatch)
+        self.head = Head(inputs.head_node, state, self.clock, policy, journal, self._dispatch, self._answer)
         self.free: set[LiveWorker] = set()  # as the head node knows them
+        self.asking: dict[LiveWorker, None] = {}  # free ones that have had no answer yet, in the order of asking
         self.running: dict[LiveWorker, Running] = {}
         self.badges: dict[index.QueueClass, QueueClass] = {}
         self._dispatched: index.QueueClass | None = None
@@ -66,7 +67,10 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         super()._worker(worker, event)
         if worker in self.free and worker.state.phase in _LEFT:
             self.free.remove(worker)
+            self.asking.pop(worker, None)
             self.head.tell(SlotsChanged(self.clock.now_ms, worker.pool.spec.id, -1))
+            if worker.state.phase == "leaving":
+                self._worker(worker, NothingToClaim(self.clock.now_ms))
 
     def _fleet(self, event: Any) -> None:
         """While the head node is down nothing is launched."""
@@ -108,7 +112,7 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
 
     # dispatch ---------------------------------------------------------------------------------------------------
     def _dispatch(self, command: Dispatch) -> None:
-        """Wake a free worker of the pool; what it then claims is this job."""
+        """A free worker of the pool claims this job; one that is idle is woken for it."""
         number = command.running.place[1]
         record = self.records[number]
         queue = self.index.class_of(record.ticket.spec, record.purchase)
@@ -117,28 +121,43 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         worker = self._free_worker(self.pool_by_id[command.site])
         self.free.remove(worker)
         self.running[worker] = command.running
-        self._worker(worker, Woken(self.clock.now_ms))
+        if worker in self.asking:
+            del self.asking[worker]
+            self._claim(worker, Claim())
+        else:
+            self._worker(worker, Woken(self.clock.now_ms))
         self._dispatched = None
 
     def _free_worker(self, pool: LivePool) -> LiveWorker:
         while True:
             worker = pool.idle_workers.popleft()
-            if worker in self.free and worker.state.phase == "idle" and worker.instance.ended_ms == NOT_YET:
+            if worker in self.free and worker.instance.ended_ms == NOT_YET:
                 return worker
 
     def _candidate(self, pool: LivePool) -> index.QueueClass | None:
         return self._dispatched or super()._candidate(pool)
 
     def _claim(self, worker: LiveWorker, command: Claim) -> None:
-        """The worker takes what was dispatched to it; else it is free, and waits for that."""
+        """The worker takes what was dispatched to it; else it is free, and has its answer after the next pass."""
         if self._dispatched is not None:
             super()._claim(worker, command)
             return
+        worker.timer += 1
+        self.asking[worker] = None
+        self._recount(worker, "idle")
         if worker not in self.free:
             self.free.add(worker)
             self.head.tell(SlotsChanged(self.clock.now_ms, worker.pool.spec.id, 1))
-        worker.timer += 1
-        self._worker(worker, NothingToClaim(self.clock.now_ms))
+
+    def _answer(self) -> None:
+        """After a pass: who asked and got nothing may idle. One that would stop at once, although a busy head node has a
+        job for it, asks on."""
+        asked, self.asking = self.asking, {}
+        for worker in asked:
+            if self.policy.settings.keep_alive_ms == 0 and self.index.waiting and self._candidate(worker.pool):
+                self.asking[worker] = None
+            else:
+                self._worker(worker, NothingToClaim(self.clock.now_ms))
 
     def _over(self, worker: LiveWorker) -> None:
         """The attempt here has ended: its slot is free, until the worker goes."""

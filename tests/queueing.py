@@ -27,6 +27,9 @@ _WARM_UP_MS = HOUR
 _FOR_EVER_MS = 1 << 58
 
 
+Starts = Callable[..., Int64]
+
+
 # drivers ------------------------------------------------------------------------------------------------------------
 def inputs_of(work: Work, pools: tuple[Pool, ...] = (), **fields: Any) -> WorldInputs:
     """A world without latencies, faults, minimum charges or interruptions, unless `fields` say so."""
@@ -45,37 +48,49 @@ def run_cluster(
     return simulate(inputs_of(work, cluster_slots=slots), policy_of(settings, **points), journal)
 
 
-Starts = Callable[..., Int64]
+def plain_work(submit_ms: Int64, runtime_ms: Int64) -> Work:
+    return work_of(SINGLE, submit_ms.tolist(), runtime_ms.tolist())
 
 
 def cluster_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
     """When each job starts on a cluster of that many slots."""
-    work = work_of(SINGLE, submit_ms.tolist(), runtime_ms.tolist())
-    return column(run_cluster(work, servers, **points).jobs.first_start_ms)
+    return column(run_cluster(plain_work(submit_ms, runtime_ms), servers, **points).jobs.first_start_ms)
 
 
 def decoupled_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
-    return _starts_of("decoupled", submit_ms, runtime_ms, servers, points)
+    """The same on that many workers, each of which serves itself."""
+    return eternal_starts("decoupled", plain_work(submit_ms, runtime_ms), servers, **points)
 
 
 def central_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
-    return _starts_of("central", submit_ms, runtime_ms, servers, points)
+    """The same on that many workers that a head node serves."""
+    return eternal_starts("central", plain_work(submit_ms, runtime_ms), servers, **points)
 
 
-def _starts_of(
-    architecture: str, submit_ms: Int64, runtime_ms: Int64, servers: int, points: dict[str, object]
-) -> Int64:
+def eternal_starts(architecture: str, work: Work, servers: int, **points: object) -> Int64:
     """On workers that as many jobs of a millisecond launched an hour before, and that live for ever."""
-    submit = np.r_[np.zeros(servers, dtype=np.int64), submit_ms + _WARM_UP_MS]
-    runtime = np.r_[np.ones(servers, dtype=np.int64), runtime_ms]
-    drain_ms = int(runtime.sum()) + HOUR
-    settings = Settings(tick_ms=(int(submit[-1]) + drain_ms) // 50, keep_alive_ms=_FOR_EVER_MS)
-    work = work_of(SINGLE, submit.tolist(), runtime.tolist())
-    inputs = inputs_of(work, (pool("od", "on-demand", servers, boot_s=0),), drain_ms=drain_ms)
+    warm = _with_warm_up(work, servers)
+    drain_ms = int(warm.runtime_ms.sum()) + HOUR
+    settings = Settings(tick_ms=(int(warm.submit_ms[-1]) + drain_ms) // 50, keep_alive_ms=_FOR_EVER_MS)
+    inputs = inputs_of(warm, (pool("od", "on-demand", servers, boot_s=0),), drain_ms=drain_ms)
     policy = replace(policy_of(settings, place=LowestPrice(ON_DEMAND), **points), architecture=architecture)
     tally = simulate(inputs, policy)
     assert tally.pools[0].instances == servers
     return column(tally.jobs.first_start_ms)[servers:] - _WARM_UP_MS
+
+
+def _with_warm_up(work: Work, servers: int) -> Work:
+    zeros = np.zeros(servers, dtype=np.int64)
+    return replace(
+        work,
+        klass=np.r_[zeros, work.klass].astype(np.int32),
+        submit_ms=np.r_[zeros, work.submit_ms + _WARM_UP_MS],
+        runtime_ms=np.r_[zeros + 1, work.runtime_ms],
+        estimate_ms=np.r_[zeros + 1, work.estimate_ms],
+        slots=np.r_[zeros + 1, work.slots].astype(np.int32),
+        outcome_u=np.r_[zeros + 0.5, work.outcome_u],
+        string_u=np.r_[zeros + 0.5, work.string_u],
+    )
 
 
 # theory -------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""What the drivers do against what theory says they must: queues, restarts, retries, Little's law, metamorphic relations.
+"""What the drivers do against what theory says they must: queues, restarts, retries, Little's law, metamorphic
+relations.
 
 Closed forms are met within three standard errors, which the worlds themselves give; the seeds are fixed.
 """
@@ -122,7 +123,7 @@ def constant_residuals(rng: np.random.Generator, count: int) -> Float64:
 
 
 def lognormal_services(rng: np.random.Generator, count: int) -> Float64:
-    return rng.lognormal(-SIGMA**2 / 2, SIGMA, count)
+    return rng.lognormal(-(SIGMA**2) / 2, SIGMA, count)
 
 
 def lognormal_residuals(rng: np.random.Generator, count: int) -> Float64:

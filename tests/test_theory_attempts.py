@@ -1,7 +1,7 @@
 """Attempts against theory: work that starts again after an interruption, checkpoints, retries and their delays.
 
-An interrupted instance has an exponential lifetime, so a job's next attempt may as well run on a used one: the jobs of a
-world are independent, and their spread gives the standard error.
+An interrupted instance has an exponential lifetime, so a job's next attempt may as well run on a used one: the jobs
+of a world are independent, and their spread gives the standard error.
 """
 
 from __future__ import annotations
@@ -158,6 +158,6 @@ def test_full_jitter_delays_are_uniform_below_their_ceiling() -> None:
         delays = np.array(found, dtype=np.float64) + 0.5  # whole milliseconds, rounded down
         assert len(delays) == jobs
         assert_mean(delays, ceiling_ms / 2)
-        assert 0 <= delays.min()
+        assert delays.min() >= 0
         assert delays.max() <= ceiling_ms
         assert delays.std() == pytest.approx(ceiling_ms / math.sqrt(12), rel=0.03)
