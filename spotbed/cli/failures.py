@@ -32,7 +32,8 @@ def tell(terminal: Terminal, error: BaseException) -> int:
         terminal.alert(told(error.problems))
         return error.exit_code
     if isinstance(error, SpotbedError):
-        terminal.alert(f"error: {error}")
+        says = str(error)  # of what lies in a file it begins as `file:line: error: ...`, as problems do
+        terminal.alert(says if ": error: " in says.partition("\n")[0] else f"error: {says}")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         terminal.alert(f"Interrupted.\n{_kept(str(error) or WHOLE)}")

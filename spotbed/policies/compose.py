@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scheduler.policies.backfill import CENTRAL_ONLY
 from scheduler.policies.presets import DEFAULTS, PARTS, PRESETS
-from scheduler.policy import POINTS, Policy
+from scheduler.policy import NOTHING_NEEDED, POINTS, Policy
 from scheduler.settings import Settings
 from spotbed.errors import InputError, Problem
-from spotbed.policies.load import entry_point_classes, filled_points, is_path, load_class
+from spotbed.policies.guard import guarded
+from spotbed.policies.load import entry_point_classes, file_of, filled_points, is_path, line_of, load_class, source_of
 from spotbed.policies.parameters import apply_parameters, parameter_names, shown_parameters
 from spotbed.scenario.models_policies import Part, PolicyEntry
 from spotbed.scenario.problems import shown, suggestion
+
+LEGACY = "legacy-2019"
+# architecture -> the points that its machines ask a policy
+ASKED: Mapping[str, tuple[str, ...]] = {"decoupled": POINTS, "central": POINTS, LEGACY: ("place",)}
+_ITS_SETTINGS = "legacy."  # prefix of its keys in the services data
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +35,12 @@ class Composed:
     parts: Mapping[str, Any]
     names: Mapping[str, str]
     services: Mapping[str, Any]  # parameters of `use` that are settings of its architecture, as written
+    files: Mapping[str, str] = field(default_factory=dict)  # of parts that are not ours, as the scenario names them
 
     def policy(self, settings: Settings) -> Policy:
-        """The policy with the settings of a world."""
-        return Policy(**self.parts, settings=settings, architecture=self.architecture)
+        """The policy with the settings of a world. What parts that are not ours raise is a PolicyFailure."""
+        parts = {point: guarded(part, self.files.get(point)) for point, part in self.parts.items()}
+        return Policy(**parts, settings=settings, architecture=self.architecture)
 
     def described(self) -> dict[str, Any]:
         """All its settings, for tables and for the hash."""
@@ -44,147 +53,206 @@ class Composed:
 
     @property
     def sha256(self) -> str:
-        """The hash of the composition, and of the source of classes that are not built in."""
-        content = [self.described(), sorted(_source_of(part) for part in self.parts.values())]
+        """The hash of the composition, and of the files of classes that are not built in."""
+        content = [self.described(), sorted(_origin(part) for part in self.parts.values())]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def compose(entry: PolicyEntry, base_dir: Path, path: str = "policies") -> Composed:
     """The policy of an entry. Raises InputError with all that is wrong with it."""
-    problems: list[Problem] = []
-    architecture, parts, names = _base(entry, base_dir, path)
-    services = _apply_with(entry, parts, architecture, path, problems)
+    base = _base(entry, base_dir, path)
+    composed = replace(base, label=entry.label, architecture=entry.architecture or base.architecture)
+    problems = list(_never_asked(entry, base, composed.architecture, path))
+    parts, names, files = dict(composed.parts), dict(composed.names), dict(composed.files)
+    services = _apply_with(entry, parts, composed.architecture, path, problems)
     for point, part in entry.parts():
         made = _part(point, part, base_dir, f"{path}.{point}", problems)
         if made is not None:
             parts[point], names[point] = made, part.use
-    if entry.architecture is not None:
-        architecture = entry.architecture
+            files.pop(point, None)
+            if is_path(part.use):
+                files[point] = _shown_file(part.use, base_dir)
+    composed = replace(composed, parts=parts, names=names, services=services, files=files)
+    problems += _out_of_sight(entry, composed, path)
     if problems:
-        raise InputError(problems)
-    return Composed(entry.label, architecture, parts, names, services)
+        raise InputError([problem for number, problem in enumerate(problems) if problem not in problems[:number]])
+    return composed
 
 
-def _base(entry: PolicyEntry, base_dir: Path, path: str) -> tuple[str, dict[str, Any], dict[str, str]]:
+def _shown_file(name: str, base_dir: Path) -> str:
+    return str(base_dir / file_of(name))
+
+
+def _base(entry: PolicyEntry, base_dir: Path, path: str) -> Composed:
     """The architecture, the parts and their names that `use` gives, defaults included."""
-    parts = dict(DEFAULTS)
+    use = entry.use
+    _, architecture, filled = PRESETS.get(use or "", ("", "decoupled", {}))
+    if LEGACY in (architecture, entry.architecture):
+        filled = {**PRESETS[LEGACY][2], **filled}
+    parts = {**DEFAULTS, **filled}
     names = {point: _name_of(point, part) for point, part in parts.items()}
-    if entry.use is None:
-        return "decoupled", parts, names
-    if entry.use in PRESETS:
-        _, architecture, filled = PRESETS[entry.use]
-        parts.update(filled)
-        return architecture, parts, {point: _name_of(point, part) for point, part in parts.items()}
-    kind = _class_of(entry.use, base_dir, path)
-    made = _instance(kind, path)
-    for point in filled_points(kind):
-        parts[point], names[point] = made, entry.use
-    return "decoupled", parts, names
+    if use is None or use in PRESETS:
+        return Composed(entry.label, architecture, parts, names, {})
+    kind, file = _class_of(use, base_dir, f"{path}.use")
+    made = _instance(kind, file)
+    points = filled_points(kind, file)
+    parts.update(dict.fromkeys(points, made))
+    names.update(dict.fromkeys(points, use))
+    return Composed(entry.label, architecture, parts, names, {}, dict.fromkeys(points, file) if file else {})
 
 
-def _class_of(name: str, base_dir: Path, path: str) -> type:
+def _class_of(name: str, base_dir: Path, path: str) -> tuple[type, str | None]:
+    """A class that is not built in, and its file as the scenario names it. Raises InputError at `path`."""
     if is_path(name):
-        return load_class(name, base_dir)
+        try:
+            return load_class(name, base_dir), _shown_file(name, base_dir)
+        except InputError as error:
+            raise InputError([each if each.file else replace(each, path=path) for each in error.problems]) from error
     installed = entry_point_classes()
     if name in installed:
-        return installed[name]
+        return installed[name], None
     hint = suggestion(name, [*PRESETS, *installed])
-    raise InputError(Problem(f"unknown policy {shown(name)}.", path=f"{path}.use", value=name, hint=hint))
+    raise InputError(Problem(f"unknown policy {shown(name)}.", path=path, value=name, hint=hint))
 
 
 def _part(point: str, part: Part, base_dir: Path, path: str, problems: list[Problem]) -> Any:
-    builtin = PARTS[point]
+    """The part that fills a point, or None and problems."""
     try:
-        if part.use in builtin:
-            kind = builtin[part.use]
-        elif is_path(part.use):
-            kind = load_class(part.use, base_dir)
-            if point not in filled_points(kind):
-                raise InputError(Problem(f"{kind.__name__} has not the methods of {point!r}.", path=path))
-        else:
-            raise InputError(
-                Problem(
-                    f"unknown {point} policy {shown(part.use)}.",
-                    path=path,
-                    value=part.use,
-                    hint=suggestion(part.use, list(builtin)) or f"It is one of {', '.join(builtin)}.",
-                )
-            )
-        return apply_parameters(_instance(kind, path), part.with_, path, problems)
+        kind, file = _kind_of(point, part.use, base_dir, f"{path}.use")
+        made = _instance(kind, file)
     except InputError as error:
-        problems.extend(error.problems)
+        problems += error.problems
         return None
+    return apply_parameters(made, part.with_, f"{path}.with", problems)
 
 
+def _kind_of(point: str, name: str, base_dir: Path, path: str) -> tuple[type, str | None]:
+    builtin = PARTS[point]
+    if name in builtin:
+        return builtin[name], None
+    if not is_path(name):
+        hint = suggestion(name, builtin)
+        raise InputError(Problem(f"unknown {point} policy {shown(name)}.", path=path, value=name, hint=hint))
+    kind, file = _class_of(name, base_dir, path)
+    if point not in filled_points(kind, file):
+        raise InputError(Problem(f"{kind.__name__} does not fill {point!r}.", path=path, value=name))
+    return kind, file
+
+
+def _instance(kind: type, file: str | None) -> Any:
+    try:
+        return kind()
+    except Exception as error:
+        hint = "Every parameter of a policy needs a default."
+        message = f"{kind.__name__} cannot be made: {type(error).__name__}: {error}."
+        raise InputError(Problem(message, file, line_of(kind), value=kind.__name__, hint=hint)) from error
+
+
+# parameters ---------------------------------------------------------------------------------------------------------
 def _apply_with(
     entry: PolicyEntry, parts: dict[str, Any], architecture: str, path: str, problems: list[Problem]
 ) -> dict[str, Any]:
-    """Give the parameters of `use` to the parts that have them; the rest to the architecture's settings."""
+    """Give the parameters of `use` to the parts that have them; what is left are the architecture's settings."""
     replaced = {point for point, _ in entry.parts()}
+    open_points = [point for point in ASKED[architecture] if point not in replaced]
     left = dict(entry.with_)
-    for point, part in parts.items():
-        own = {name: left[name] for name in parameter_names(type(part)) if name in left}
-        if own and point not in replaced:
-            parts[point] = apply_parameters(part, own, f"{path}.with", problems)
-            for name in own:
-                if name not in _shared_names(parts, point):
-                    left.pop(name)
-    if architecture == "legacy-2019":
-        return _legacy_settings(left, path, problems)
-    for name in left:
-        if not any(name in parameter_names(type(part)) for part in parts.values()):
-            known = [key for part in parts.values() for key in parameter_names(type(part))]
-            problems.append(
-                Problem(
-                    f"{shown(name)} is no parameter of {shown(entry.use)}.",
-                    path=f"{path}.with",
-                    value=name,
-                    hint=suggestion(name, known),
-                )
-            )
+    for point in open_points:
+        names = parameter_names(type(parts[point]))
+        own = {name: value for name, value in entry.with_.items() if name in names}
+        if own:
+            parts[point] = apply_parameters(parts[point], own, f"{path}.with", problems)
+        left = {name: value for name, value in left.items() if name not in own}
+    if architecture == LEGACY:
+        return _legacy_settings(left, f"{path}.with", problems)
+    known = {name for point in open_points for name in parameter_names(type(parts[point]))}
+    problems += [_left_over(name, entry, replaced, parts, known, f"{path}.with") for name in left]
     return {}
 
 
-def _shared_names(parts: Mapping[str, Any], after: str) -> set[str]:
-    """Parameters that a later point has too: a class of the user's may fill several points."""
-    later = list(POINTS)[list(POINTS).index(after) + 1 :]
-    return {name for point in later for name in parameter_names(type(parts[point]))}
+def _left_over(
+    name: str,
+    entry: PolicyEntry,
+    replaced: Collection[str],
+    parts: Mapping[str, Any],
+    known: Collection[str],
+    path: str,
+) -> Problem:
+    """A parameter that no part takes: of a part that was replaced, or of none."""
+    point = next((point for point in replaced if name in parameter_names(type(parts[point]))), None)
+    if point is None:
+        message, hint = f"{shown(name)} is no parameter of {shown(entry.use)}.", suggestion(name, known)
+    else:
+        message = f"{shown(name)} has no effect: the entry fills {point!r} itself."
+        hint = f"Give it to what fills the point: `{point}: {{use: ..., with: {{...}}}}`."
+    return Problem(message, path=f"{path}.{name}", value=name, hint=hint)
 
 
 def _legacy_settings(left: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
+    """The settings of the machine of 2019, checked as the services data that they are."""
+    from spotbed.scenario.services import values_of
     from spotbed.services_preset import ServicesPreset
 
-    prefix = "legacy."
-    known = [key.removeprefix(prefix) for key in ServicesPreset.load().settings if key.startswith(prefix)]
+    preset = ServicesPreset.load()
+    known = {key.removeprefix(_ITS_SETTINGS) for key in preset.settings if key.startswith(_ITS_SETTINGS)}
     for name in left:
         if name not in known:
-            text, hint = f"{shown(name)} is no parameter of legacy-2019.", suggestion(name, known)
-            problems.append(Problem(text, path=f"{path}.with", value=name, hint=hint))
-    return {f"{prefix}{name}": value for name, value in left.items() if name in known}
-
-
-def _instance(kind: type, path: str) -> Any:
+            text, hint = f"{shown(name)} is no parameter of {LEGACY}.", suggestion(name, known)
+            problems.append(Problem(text, path=f"{path}.{name}", value=name, hint=hint))
+    settings = {f"{_ITS_SETTINGS}{name}": value for name, value in left.items() if name in known}
     try:
-        return kind()
-    except TypeError as error:
-        hint = "Every parameter of a policy needs a default."
-        raise InputError(Problem(f"{kind.__name__} cannot be made: {error}.", path=path, hint=hint)) from error
+        values_of(settings, preset)
+    except InputError as error:
+        problems += [replace(each, path=_below(path, each)) for each in error.problems]
+    return settings
 
 
+def _below(path: str, problem: Problem) -> str:
+    """services.legacy.poll as policies.1.with.poll."""
+    return f"{path}.{(problem.path or '').removeprefix(f'services.{_ITS_SETTINGS}')}"
+
+
+# what has no effect -------------------------------------------------------------------------------------------------
+def _never_asked(entry: PolicyEntry, base: Composed, architecture: str, path: str) -> Iterator[Problem]:
+    """Points that the entry fills, or its `use`, and that the architecture decides itself."""
+    asked = ASKED[architecture]
+    only = f"{architecture} asks a policy only for {', '.join(asked)}"
+    for point, _ in entry.parts():
+        if point not in asked:
+            yield Problem(f"has no effect: {only}.", path=f"{path}.{point}", hint="Remove it.")
+    if architecture == base.architecture and not base.files:
+        return
+    filled = [point for point in _filled(entry, base) if point not in asked]
+    if filled:
+        message = f"{shown(entry.use)} fills {', '.join(filled)}, which has no effect: {only}."
+        yield Problem(message, path=f"{path}.use", value=entry.use)
+
+
+def _filled(entry: PolicyEntry, base: Composed) -> Collection[str]:
+    """The points that `use` fills itself."""
+    if entry.use is not None and entry.use in PRESETS:
+        return PRESETS[entry.use][2]
+    return [point for point, name in base.names.items() if name == entry.use]
+
+
+def _out_of_sight(entry: PolicyEntry, composed: Composed, path: str) -> Iterator[Problem]:
+    """An order that needs the whole queue, where nothing sees it."""
+    order = composed.parts["order"]
+    needs = getattr(order, "needs", NOTHING_NEEDED)
+    if composed.architecture == "central" or not (needs & CENTRAL_ONLY or hasattr(order, "select")):
+        return
+    where = f"{path}.order" if entry.order is not None else f"{path}.use"
+    message = f"{shown(composed.names['order'])} needs the whole queue in one place: {composed.architecture} has none."
+    yield Problem(message, path=where, hint="Add `architecture: central`, or take another order.")
+
+
+# names and origins --------------------------------------------------------------------------------------------------
 def _name_of(point: str, part: object) -> str:
     """What scenarios call a built-in part."""
     return next((name for name, kind in PARTS[point].items() if type(part) is kind), type(part).__name__)
 
 
-def _source_of(part: object) -> str:
+def _origin(part: object) -> str:
     kind = type(part)
     if kind.__module__.startswith("scheduler."):
         return f"{kind.__module__}.{kind.__qualname__}"
-    import inspect
-
-    return inspect.getsource(kind)
-
-
-def with_point(composed: Composed, point: str, part: object, name: str) -> Composed:
-    """The composition with one part replaced."""
-    return replace(composed, parts={**composed.parts, point: part}, names={**composed.names, point: name})
+    return f"{kind.__qualname__} {hashlib.sha256(source_of(kind)).hexdigest()}"

@@ -6,13 +6,15 @@ import hashlib
 import importlib.util
 import sys
 import traceback
+from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from scheduler.policy import POINTS
 from spotbed.errors import InputError, Problem
-from spotbed.scenario.problems import suggestion
+from spotbed.scenario.problems import shown, suggestion
 
 ENTRY_POINTS = "spotbed.policies"
 
@@ -33,17 +35,22 @@ def is_path(name: str) -> bool:
     return ".py:" in name or name.endswith(".py")
 
 
+def file_of(name: str) -> str:
+    """The file in `path.py:Class`."""
+    before, _, after = name.rpartition(":")
+    return before or after
+
+
 def load_class(name: str, base_dir: Path) -> type:
     """The class that `path.py:Class` names, relative to `base_dir`. Raises InputError with file and line."""
-    file_name, _, class_name = name.rpartition(":")
-    if not file_name:
-        file_name, class_name = name, ""
-    path = (base_dir / file_name).resolve()
+    file_name = file_of(name)
+    class_name = name.removeprefix(file_name).removeprefix(":")
     if not class_name:
-        raise InputError(Problem(f"{name!r} names no class.", value=name, hint=f"Write {file_name}:ClassName."))
-    if not path.is_file():
-        raise InputError(Problem(f"there is no file {file_name!r}.", value=name, hint="Paths start at the scenario."))
-    module = load_module(path)
+        raise InputError(Problem(f"{shown(name)} names no class.", value=name, hint=f"Write {file_name}:ClassName."))
+    file = base_dir / file_name
+    if not _is_file(file):
+        raise InputError(Problem(f"there is no file {shown(file_name)}.", value=name, hint=_nearest(file)))
+    module = load_module(file)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [
@@ -51,34 +58,69 @@ def load_class(name: str, base_dir: Path) -> type:
             for key, value in vars(module).items()
             if isinstance(value, type) and value.__module__ == module.__name__
         ]
-        raise InputError(Problem(f"no class {class_name!r} in it.", str(path), hint=suggestion(class_name, classes)))
+        message = f"there is no class {shown(class_name)} in it."
+        raise InputError(Problem(message, str(file), 1, value=class_name, hint=suggestion(class_name, classes)))
     return found
 
 
-def load_module(path: Path) -> ModuleType:
-    """Import a file under a name of its own; the same file is imported once."""
-    name = f"spotbed_policy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False
+
+
+def _nearest(file: Path) -> str:
+    siblings = [entry.name for entry in file.parent.glob("*.py")] if file.parent.is_dir() else []
+    near = suggestion(file.name, siblings)
+    return near if near.startswith("Did") else "A relative path starts at the scenario's folder."
+
+
+class _Source(SourceLoader):
+    """Loads a module from bytes that were read from its file; nothing is cached beside it."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self._path = path
+        self._content = content
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: str) -> bytes:
+        return self._content
+
+
+def load_module(file: Path) -> ModuleType:
+    """Import a file under a name of its own: once, and anew when it was changed."""
+    path = file.resolve()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read ({error.strerror}).", str(file))) from None
+    digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:16]
+    name = f"spotbed_policy_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(Problem("cannot be imported.", str(path), hint="A policy is a file of Python."))
+    loader = _Source(str(path), content)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None, "a loader is given"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise InputError(_import_problem(path, error)) from error
+        raise InputError(_import_problem(file, error)) from error
     return module
 
 
-def _import_problem(path: Path, error: Exception) -> Problem:
-    if isinstance(error, SyntaxError):
-        return Problem(f"is no Python: {error.msg}.", str(path), error.lineno, error.offset)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = frames[-1].lineno if frames else None
-    return Problem(f"cannot be imported: {type(error).__name__}: {error}.", str(path), line)
+def _import_problem(file: Path, error: BaseException) -> Problem:
+    path = str(file.resolve())
+    if isinstance(error, SyntaxError) and error.filename in (path, None, "<string>"):
+        return Problem(f"is no Python: {error.msg}.", str(file), error.lineno or 1, error.offset)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    line = frames[-1].lineno if frames else 1
+    return Problem(f"cannot be imported: {type(error).__name__}: {error}.", str(file), line)
 
 
 def entry_point_classes() -> dict[str, type]:
@@ -86,8 +128,11 @@ def entry_point_classes() -> dict[str, type]:
     return {point.name: point.load() for point in entry_points(group=ENTRY_POINTS)}
 
 
-def filled_points(kind: type) -> list[str]:
-    """The points that a class fills: those of which it has the first method. Raises InputError when it lacks others."""
+def filled_points(kind: type, file: str | None = None) -> list[str]:
+    """The points that a class fills: those of which it has a method. Raises InputError when it lacks others of them.
+
+    `file` is how its user names the file it stands in.
+    """
     points = []
     for point, methods in METHODS.items():
         if not any(callable(getattr(kind, method, None)) for method in methods):
@@ -96,26 +141,36 @@ def filled_points(kind: type) -> list[str]:
         if missing:
             text = f"{kind.__name__} fills {point!r} but has no method {missing[0]!r}."
             hint = f"`{point}` needs {', '.join(methods)}; a base class of scheduler.policies.{point} has them."
-            raise InputError(Problem(text, _file_of(kind), _line_of(kind), hint=hint))
+            raise InputError(Problem(text, file, line_of(kind), value=kind.__name__, hint=hint))
         points.append(point)
     if not points:
         text = f"{kind.__name__} fills no point of a policy."
         hint = "It needs the methods of one: " + "; ".join(
             f"{point}: {', '.join(names)}" for point, names in METHODS.items()
         )
-        raise InputError(Problem(text, _file_of(kind), _line_of(kind), hint=f"{hint}."))
+        raise InputError(Problem(text, file, line_of(kind), value=kind.__name__, hint=f"{hint}."))
     return points
 
 
-def _file_of(kind: type) -> str | None:
-    module = sys.modules.get(kind.__module__)
-    return getattr(module, "__file__", None)
+def source_file(kind: type) -> str | None:
+    """The file that a class was read from."""
+    return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
-def _line_of(kind: type) -> int | None:
+def source_of(kind: type) -> bytes:
+    """The whole file that a class was read from, as it was then."""
+    loader = getattr(getattr(sys.modules.get(kind.__module__), "__spec__", None), "loader", None)
+    file = source_file(kind)
+    if isinstance(loader, _Source):
+        return loader.get_data("")
+    return Path(file).read_bytes() if file else b""
+
+
+def line_of(thing: Any) -> int | None:
+    """Where a class or a function begins in its file."""
     import inspect
 
     try:
-        return inspect.getsourcelines(kind)[1]
+        return inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):
         return None

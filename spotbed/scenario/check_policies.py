@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from spotbed.errors import InputError, Problem
-from spotbed.scenario.check_work import Pools, tell_duplicates, traits_of
+from spotbed.scenario.check_work import Pools, Shape, tell_duplicates, traits_of
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.problems import shown, suggestion
 from spotbed.scenario.tell import Teller
@@ -60,18 +63,31 @@ def check_policies(scenario: Scenario, teller: Teller) -> None:
 
 
 def _tell(problem: Problem, number: int, teller: Teller) -> None:
-    """At its place in the scenario, unless it lies in a policy's own file."""
-    if problem.file is not None:
-        teller.problems.append(problem)
+    """At its place in the scenario; what lies in a policy's own file there, with the place that names the file."""
+    keys = _keys(problem.path or f"policies.{number}.use")
+    if problem.file is None:
+        teller.error(problem.message, keys, problem.hint, of_key=keys[-2:-1] == ("with",) and problem.value == keys[-1])
         return
-    keys: Keys = ("policies", number, *str(problem.path or "").split(".")[2:])
-    if keys[-1] == "with" and isinstance(problem.value, str):
-        keys = (*keys, problem.value)
-    teller.error(problem.message, keys, problem.hint, of_key=keys[-2:-1] == ("with",))
+    named = teller.document.problem("", keys)
+    where = ":".join(str(part) for part in (named.file, named.line, named.column) if part is not None)
+    hint = f"{problem.hint} " if problem.hint else ""
+    teller.problems.append(replace(problem, path=None, hint=f"{hint}It is named at {where}."))
+
+
+def _keys(path: str) -> Keys:
+    """policies.1.with.avoid as the keys that lead there; the name of a parameter may have dots."""
+    before, within, name = path.partition(".with.")
+    steps: list[str | int] = [int(step) if step.isdecimal() else step for step in before.split(".")]
+    return (*steps, *(("with", name) if within else ()))
 
 
 def check_purchase(scenario: Scenario, teller: Teller) -> None:
     """For every job and every purchase option that a policy may send it to, there is a pool in which it fits."""
+    tell_unplaced(scenario, [(name, traits) for _, name, traits in traits_of(scenario)], teller)
+
+
+def tell_unplaced(scenario: Scenario, jobs: Sequence[tuple[str, Shape]], teller: Teller) -> None:
+    """An error at each policy that sends jobs (by name) where there is no pool for them."""
     from spotbed.policies import compose
 
     if scenario.capacity.cluster is not None:
@@ -83,11 +99,7 @@ def check_purchase(scenario: Scenario, teller: Teller) -> None:
         except InputError:
             continue  # told by check_policies
         for purchase in _purchases(place):
-            names = [
-                name
-                for _, name, traits in traits_of(scenario)
-                if pools.that_fit(traits) and not pools.that_fit(traits, purchase)
-            ]
+            names = [name for name, shape in jobs if pools.that_fit(shape) and not pools.that_fit(shape, purchase)]
             if names:
                 message = f"{_subject(names)} no {purchase} pool, and {shown(policy.label)} needs one."
                 teller.error(message, ("policies", number), f"Add a pool with `purchase: {purchase}`.")
@@ -102,6 +114,8 @@ def _purchases(place: object) -> tuple[str, ...]:
     """The purchase options without which a built-in policy cannot place work; of a user's, nothing is known."""
     from scheduler.policies.place import Diversified, LowestPrice, OnDemandFallback, PriceCapacityOptimized
 
+    if not type(place).__module__.startswith("scheduler."):
+        return ()
     match place:
         case LowestPrice() | PriceCapacityOptimized():
             return (place.purchase,) if place.purchase != "any" else ()

@@ -74,12 +74,20 @@ def render(problem: Problem, lines: Sequence[str] | None = None) -> str:
     lines = _lines_of(problem.file) if lines is None else lines
     if not 1 <= problem.line <= len(lines):
         return text
-    return text + "\n" + _excerpt(lines[problem.line - 1], problem.column or 1)
+    line = lines[problem.line - 1]
+    return text + "\n" + _excerpt(line, problem.column or _column_in(line, problem.value))
+
+
+def _column_in(line: str, value: object) -> int:
+    """Where the value stands in its line (from 1), if it stands there once; else where the text of the line begins."""
+    if isinstance(value, str) and value and line.count(value) == 1:
+        return line.index(value) + 1
+    return len(line) - len(line.lstrip()) + 1
 
 
 def render_all(problems: Iterable[Problem]) -> str:
     """All blocks, in the order of their places; each file is read once."""
-    ordered = sorted(problems, key=lambda p: (p.file or "", p.line or 0, p.column or 0))
+    ordered = sorted(problems, key=lambda p: (p.file or "", p.line is None, p.line or 0, p.column or 0))
     files = {p.file: _lines_of(p.file) for p in ordered if p.file is not None and p.line is not None}
     return "\n".join(render(problem, files.get(problem.file or "", [])) for problem in ordered)
 

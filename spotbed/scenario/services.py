@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from spotbed.errors import InputError, Problem
 from spotbed.scenario.models_world import Services
 from spotbed.scenario.problems import shown
 from spotbed.scenario.units import UnitError, parse_duration, parse_rate, parse_size
+
+if TYPE_CHECKING:
+    from spotbed.services_preset import ServicesPreset
 
 
 def _plain(value: object) -> float:
@@ -40,10 +44,14 @@ def service_values(services: Services) -> dict[str, float]:
     """
     from spotbed.services_preset import ServicesPreset  # a scenario without overrides needs it only to run
 
-    preset = ServicesPreset.load(services.preset)
+    return values_of(services.overrides(), ServicesPreset.load(services.preset))
+
+
+def values_of(replaced: Mapping[str, object], preset: ServicesPreset) -> dict[str, float]:
+    """The same for values as written, by dotted key."""
     values: dict[str, float] = {}
     problems: list[Problem] = []
-    for key, written in services.overrides().items():
+    for key, written in replaced.items():
         try:
             values[key] = _READERS[preset.kind(key)](written)
         except UnitError as error:
