@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,18 @@ from spotbed.policies.compose import Composed
 from spotbed.progress import Progress, Silent
 from spotbed.provenance import provenance
 from spotbed.scenario.load import load_scenario
+from spotbed.scenario.load import validate as problems_of
+from spotbed.scenario.models import Scenario
+from spotbed.scenario.problems import is_error, suggestion
 from spotbed.summary import assumed_values, differing_rows, findings_of, queue_band, results_of
+from spotbed.work.runnable import refuse_unrunnable
 from spotbed.worlds import run_world
 
 if TYPE_CHECKING:
     from spotbed.journal import Journal
     from spotbed.report.data import ComparisonData, RunData
 
+Warn = Callable[[Sequence[Problem]], None]
 DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
 
 
@@ -34,6 +39,7 @@ class RunFolder:
 
     path: Path
     results: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,18 @@ def run_scenario(
     out: Path | None = None,
     journal: bool = True,
     progress: Progress | None = None,
+    warn: Warn | None = None,
 ) -> RunFolder:
-    """One world under one policy (the first, if none is named): its folder, with journal and report."""
+    """One world under one policy (the first, if none is named): its folder, with journal and report.
+
+    `warn` is told what is odd about the scenario before anything is run.
+    """
     progress = progress or Silent()
     scenario = load_scenario(Path(path), overrides)
-    label = policy or scenario.policies[0].label
-    made = blueprint(scenario)
+    label = scenario.policies[0].label if policy is None else policy
+    made = ready(scenario, worlds=1, seed=seed)
     composed = _policy(made, label)
+    _warn(scenario, warn)
     seed = scenario.seed if seed is None else seed
     target = out or report_folder(scenario.name, label, str(seed))
     check_replaceable(target)
@@ -98,7 +109,7 @@ def run_scenario(
         write_run(data, folder, run.journal)
         _write_run_html(data, folder / "report.html")
     progress.update(2, 2, "done")
-    return RunFolder(target, results)
+    return RunFolder(target, results, data.notes)
 
 
 def compare_scenario(
@@ -111,22 +122,27 @@ def compare_scenario(
     overrides: Sequence[str] = (),
     policies: Sequence[str] | None = None,
     progress: Progress | None = None,
+    warn: Warn | None = None,
 ) -> Comparison:
-    """All policies of a scenario (or `policies` and the baseline) on the same worlds, with the report."""
+    """All policies of a scenario (or `policies` and the baseline) on the same worlds, with the report.
+
+    `warn` is told what is odd about the scenario before anything is run.
+    """
     progress = progress or Silent()
     changed = [
         *overrides,
-        *([f"replications={replications}"] if replications else []),
-        *([f"baseline={baseline}"] if baseline else []),
+        *([f"replications={replications}"] if replications is not None else []),
+        *([f"baseline={baseline}"] if baseline is not None else []),
     ]
     scenario = load_scenario(Path(path), changed)
-    made = blueprint(scenario)
+    made = ready(scenario)
     labels = _chosen(made, scenario.baseline, policies)
     target = out or report_folder(scenario.name)
     check_replaceable(target)
+    _warn(scenario, warn)
     finished = compare_worlds(made, Path(path), changed, labels, jobs, progress, target)
     data, notes = comparison_data(made, finished, labels)
-    with new_folder(target) as folder:
+    with new_folder(target, finished.told()) as folder:
         write_comparison(data, folder)
         for label, journal in finished.journals().items():
             write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
@@ -139,10 +155,52 @@ def demo(out: Path, progress: Progress | None = None) -> Comparison:
     return compare_scenario(DEMO, out=out, progress=progress)
 
 
+def validate(path: str | Path, *, lenient: bool = False) -> list[Problem]:
+    """All that is wrong or odd with a scenario; once nothing is wrong with it itself, also with the files it names."""
+    problems = problems_of(path)
+    if not any(is_error(problem) for problem in problems):
+        try:
+            ready(load_scenario(path, lenient_settings(path) if lenient else ()))
+        except InputError as error:
+            problems += error.problems
+    return problems
+
+
+def lenient_settings(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """The overrides that --lenient stands for in a scenario: one for each section whose files may be read so."""
+    scenario = load_scenario(path, overrides)
+    sections = {"workload": scenario.workload, "market.prices": scenario.market.prices}
+    return [f"{key}.lenient=true" for key, section in sections.items() if hasattr(section, "lenient")]
+
+
+def ready(scenario: Scenario, *, worlds: int | None = None, seed: int | None = None) -> Blueprint:
+    """A scenario with all that it names read. Raises InputError for what shows only then, before anything is run."""
+    try:
+        made = blueprint(scenario)
+        for composed in made.composed.values():
+            made.preset_of(composed)
+        count, first = worlds or scenario.replications, scenario.seed if seed is None else seed
+        refuse_unrunnable(scenario, count, first)
+    except InputError as error:
+        raise InputError([_placed(problem, scenario) for problem in error.problems]) from error
+    return made
+
+
+def _placed(problem: Problem, scenario: Scenario) -> Problem:
+    """A problem that lies in no file of its own, at its place in the scenario."""
+    if problem.file is not None or problem.path is None or scenario.positions is None:
+        return problem
+    keys = tuple(int(step) if step.isdecimal() else step for step in problem.path.split("."))
+    return scenario.positions.problem(problem.message, keys, hint=problem.hint, value=problem.value)
+
+
+def _warn(scenario: Scenario, warn: Warn | None) -> None:
+    if warn is not None and scenario.warnings:
+        warn(scenario.warnings)
+
+
 def _policy(made: Blueprint, label: str) -> Composed:
     if label not in made.composed:
-        from spotbed.scenario.problems import suggestion
-
         hint = suggestion(label, list(made.composed))
         raise InputError(Problem(f"{label!r} is not the label of a policy.", value=label, hint=hint))
     return made.composed[label]

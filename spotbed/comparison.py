@@ -4,10 +4,12 @@ so that an interrupted one goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotbed.build import Blueprint, blueprint
-from spotbed.files import write_bytes
+from spotbed.errors import OutsideError
+from spotbed.files import disk_full, is_disk_full, make_parents, remove_empty, write_bytes
 from spotbed.frames import journal_frame, run_data
 from spotbed.metric_names import METRIC_NAMES
+from spotbed.policies.guard import PolicyFailure
 from spotbed.progress import Progress
 from spotbed.provenance import file_sha256, tree_sha256
 from spotbed.scenario.load import load_scenario
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 _TASKS_PER_PROCESS = 8  # batches handed to each process: few enough to be cheap, many enough to share evenly
 _MOST_JOURNALED = 100_000  # jobs of a world whose journal is kept with a comparison
+_Task = tuple[str, int]  # the label of a policy, and the number of a world
 
 
 @dataclass(slots=True)
@@ -77,6 +82,11 @@ class Finished:
         columns = ["policy", "item", "cause", "usage", "unit", "usd", "list_usd"]
         return pd.concat(frames, ignore_index=True)[columns]
 
+    def told(self) -> str:
+        """What is kept for resuming."""
+        count = sum(len(results) for results in self.results.values())
+        return f"all {count} worlds in {self.folder.parent}" if self.folder is not None else "all worlds"
+
     def forget(self) -> None:
         """Remove what was kept for resuming."""
         if self.folder is not None:
@@ -110,60 +120,95 @@ def compare_worlds(
     progress: Progress,
     target: Path,
 ) -> Finished:
-    """Run all worlds under all policies. The result does not depend on `processes`."""
+    """Run all worlds under all policies. The result does not depend on `processes`.
+
+    Raises KeyboardInterrupt, PolicyFailure and OutsideError (a full disk) with how many worlds are kept.
+    """
     worlds = made.scenario.replications
-    folder = _store(target, made, path)
     tasks = [(label, world) for world in range(worlds) for label in labels]
-    done = {task: kept for task in tasks if (kept := _stored(folder, task)) is not None}
-    total, note = len(tasks), f"{len(done)} of {len(tasks)} were finished before" if done else ""
-    progress.update(len(done), total, note)
-    todo = [task for task in tasks if task not in done]
-    try:
-        for task, kept in _run_all(todo, path, tuple(overrides), processes or os.cpu_count() or 1):
-            done[task] = kept
-            write_bytes(_file(folder, task), pickle.dumps(kept))
-            progress.update(len(done), total, f"{task[0]}, world {task[1]}")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{len(done)} of {total} worlds; the same command again goes on from there") from None
+    with _Store.opened(target, made) as store:
+        done = {task: kept for task in tasks if (kept := store.get(task)) is not None}
+        total, note = len(tasks), f"{len(done)} of {len(tasks)} were finished before" if done else ""
+        progress.update(len(done), total, note)
+        todo = [task for task in tasks if task not in done]
+        errand = _Errand(path, tuple(overrides), made.scenario.sha256, store)
+        with _saying_what_is_kept(store, tasks):
+            for task, kept in _run_all(todo, errand, processes or os.cpu_count() or 1):
+                done[task] = kept
+                progress.update(len(done), total, f"{task[0]}, world {task[1]}")
     finished = Finished(
         {label: [done[label, world].result for world in range(worlds)] for label in labels},
         {label: done[label, 0] for label in labels},
-        folder,
+        store.folder,
     )
     finished.runs = {label: kept.run for label, kept in finished.kept.items() if kept.run is not None}
     return finished
 
 
-def _run_all(
-    tasks: Sequence[tuple[str, int]], path: Path, overrides: tuple[str, ...], processes: int
-) -> Iterator[tuple[tuple[str, int], Kept]]:
+@contextlib.contextmanager
+def _saying_what_is_kept(store: _Store, tasks: Sequence[_Task]) -> Iterator[None]:
+    """Whatever ends the comparison early says how much of it is kept, and that the same command goes on from there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{store.told(tasks)}; the same command again goes on from there") from None
+    except PolicyFailure as error:
+        how = "mend the policy, and give the same command again: it runs only what is missing"
+        raise error.with_kept(store.told(tasks), how) from error
+    except Exception as error:
+        if is_disk_full(error):
+            raise disk_full(store.folder.parent, store.told(tasks)) from error
+        raise
+
+
+def _run_all(tasks: Sequence[_Task], errand: _Errand, processes: int) -> Iterator[tuple[_Task, Kept]]:
     if processes == 1 or len(tasks) <= 2:
-        yield from ((task, run_task(path, overrides, *task)) for task in tasks)
+        yield from ((task, errand.run(task)) for task in tasks)
         return
     import joblib
 
     size = max(1, len(tasks) // (processes * _TASKS_PER_PROCESS))
     batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     parallel = joblib.Parallel(n_jobs=min(processes, len(batches)), return_as="generator_unordered")
-    for batch in parallel(joblib.delayed(_run_batch)(path, overrides, batch) for batch in batches):
-        yield from batch
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*still being processed by the workers have been cancelled")
+        with contextlib.closing(parallel(joblib.delayed(_run_batch)(errand, batch) for batch in batches)) as results:
+            for batch in results:
+                yield from batch
 
 
-def _run_batch(
-    path: Path, overrides: tuple[str, ...], tasks: Sequence[tuple[str, int]]
-) -> list[tuple[tuple[str, int], Kept]]:
-    return [(task, run_task(path, overrides, *task)) for task in tasks]
+def _run_batch(errand: _Errand, tasks: Sequence[_Task]) -> list[tuple[_Task, Kept]]:
+    return [(task, errand.run(task)) for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What a process needs to know to run tasks of a comparison."""
+
+    path: Path
+    overrides: tuple[str, ...]
+    scenario_sha256: str
+    store: _Store
+
+    def run(self, task: _Task) -> Kept:
+        """Run a world, and keep it at once: what ends the others does not take it along."""
+        kept = run_task(_blueprint(self), *task)
+        write_bytes(self.store.file(task), pickle.dumps(kept))
+        return kept
 
 
 @lru_cache(maxsize=2)
-def _blueprint(path: Path, overrides: tuple[str, ...]) -> Blueprint:
-    """Each process reads the scenario once, its policies' files included."""
-    return blueprint(load_scenario(path, overrides))
+def _blueprint(errand: _Errand) -> Blueprint:
+    """Each process reads the scenario once, its policies' files included. They may have been changed meanwhile."""
+    made = blueprint(load_scenario(errand.path, errand.overrides))
+    if made.scenario.sha256 != errand.scenario_sha256 or _own_hashes(made) != errand.store.policies:
+        what = f"{errand.path}, or a policy that it names, was changed while it was compared."
+        raise OutsideError(what, "the worlds that were finished before", "give the same command again.")
+    return made
 
 
-def run_task(path: Path, overrides: tuple[str, ...], label: str, world: int) -> Kept:
+def run_task(made: Blueprint, label: str, world: int) -> Kept:
     """One world under one policy; of world 0 the tables are kept too."""
-    made = _blueprint(path, overrides)
     composed = made.composed[label]
     if world:
         return Kept(run_world(made, composed, world).result)
@@ -175,31 +220,69 @@ def run_task(path: Path, overrides: tuple[str, ...], label: str, world: int) -> 
 
 
 # what is kept for resuming ------------------------------------------------------------------------------------------
-def _store(target: Path, made: Blueprint, path: Path) -> Path:
-    """The folder beside the target for this very comparison: scenario, policies, data and code all count."""
-    root = Path(__file__).parent.parent
-    parts = [made.scenario.sha256, made.book.sha256, str(path.resolve())]
-    parts += [composed.sha256 for composed in made.composed.values()]
-    parts += [file_sha256(file) for file in made.input_files().values()]
-    parts += [tree_sha256(root / package, "*.py") for package in ("scheduler", "sim", "spotbed")]
-    digest = hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
-    return target.parent / f".{target.name}.unfinished" / digest
+_OF_THE_WHOLE = {"policies", "replications", "baseline", "gates", "sweep", "name", "description"}
 
 
-def _file(folder: Path, task: tuple[str, int]) -> Path:
-    name = hashlib.sha256(task[0].encode()).hexdigest()[:12]
-    return folder / f"{name}-{task[1]}.pickle"
+@dataclass(frozen=True)
+class _Store:
+    """The folder beside the target where finished worlds are kept until the comparison is written.
+
+    Its name stands for the world: what in the scenario concerns all policies, data and code. The names of the files in
+    it stand for one policy, with its own files, and the world's number. So a comparison that was ended early goes on
+    with another policy, with one that was mended, with more worlds or other gates, and runs only what is missing.
+    """
+
+    folder: Path
+    policies: tuple[tuple[str, str], ...]  # (label, hash of all that is its own)
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, target: Path, made: Blueprint) -> Iterator[_Store]:
+        """The store of this comparison. Nothing of it is left behind where nothing was put into it."""
+        root = Path(__file__).parent.parent
+        model = made.scenario.model_dump_json(by_alias=True, exclude=_OF_THE_WHOLE)
+        parts = [model, made.book.sha256, made.preset.sha256, tree_sha256(root / "spotbed" / "data", "*")]
+        parts += [f"{name} {file_sha256(file)}" for name, file in made.input_files().items() if name != "scenario"]
+        parts += [tree_sha256(root / package, "*.py") for package in ("scheduler", "sim", "spotbed")]
+        digest = hashlib.sha256("\n".join(parts).encode())
+        for pool in made.pools:
+            digest.update(pool.price.usd_per_hour.tobytes() + str(pool.on_demand_usd_per_hour).encode())
+        folder = target.parent / f".{target.name}.unfinished" / digest.hexdigest()[:16]
+        own = [folder, folder.parent]
+        above = [parent for parent in make_parents(folder / "world") if parent not in own]
+        try:
+            yield cls(folder, _own_hashes(made))
+        finally:
+            remove_empty([*own, *above])
+
+    def file(self, task: _Task) -> Path:
+        """Where a world under a policy is kept."""
+        label, world = task
+        own = hashlib.sha256(f"{label} {dict(self.policies)[label]}".encode()).hexdigest()[:16]
+        return self.folder / f"{own}-{world}.pickle"
+
+    def get(self, task: _Task) -> Kept | None:
+        """A world that was kept, or None."""
+        file = self.file(task)
+        if not file.is_file():
+            return None
+        try:
+            kept = pickle.loads(file.read_bytes())  # noqa: S301 our own file, in a folder named by its content's hash
+        except Exception:  # noqa: BLE001 whatever is wrong with a file that was cut short: the world is run again
+            return None
+        return kept if isinstance(kept, Kept) else None
+
+    def told(self, tasks: Sequence[_Task]) -> str:
+        """How many worlds are kept."""
+        count = sum(self.file(task).is_file() for task in tasks)
+        return f"{count} of {len(tasks)} worlds in {self.folder.parent}"
 
 
-def _stored(folder: Path, task: tuple[str, int]) -> Kept | None:
-    file = _file(folder, task)
-    if not file.is_file():
-        return None
-    try:
-        kept = pickle.loads(file.read_bytes())  # noqa: S301 our own file, in a folder named by this comparison's hash
-    except Exception:  # noqa: BLE001 whatever is wrong with a file that was cut short: the world is run again
-        return None
-    return kept if isinstance(kept, Kept) else None
+def _own_hashes(made: Blueprint) -> tuple[tuple[str, str], ...]:
+    """(label, hash of its entry in the scenario and of its own files) of each policy."""
+    entries = {entry.label: entry for entry in made.scenario.policies}
+    own = {label: f"{entries[label].model_dump_json()} {each.sha256}" for label, each in made.composed.items()}
+    return tuple((label, hashlib.sha256(text.encode()).hexdigest()) for label, text in own.items())
 
 
 def settings_by_label(made: Blueprint, labels: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

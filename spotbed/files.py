@@ -8,13 +8,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spotbed.errors import InputError, OutsideError, Problem
 
 MARK = "provenance.json"  # a folder with this file in it was written by us, and may be replaced
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "Give another place with --out."
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -38,14 +39,14 @@ def write_text(path: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, kept: str | None = None) -> Iterator[Path]:
     """A folder to fill, which becomes `target` when the block ends well and vanishes when it does not.
 
     An older `target` of ours is replaced only then. Raises InputError before anything is written if `target` is not
-    ours to replace, and OutsideError if the disk fills up.
+    ours to replace, and OutsideError if the disk fills up; it says that `kept` is kept then.
     """
     check_replaceable(target)
-    made = _make_parents(target)
+    made = make_parents(target)
     part: Path | None = None
     try:
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -55,9 +56,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     except BaseException as error:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-        _remove_empty(made)
+        remove_empty(made)
         if is_disk_full(error):
-            raise disk_full(target) from error
+            raise disk_full(target, kept) from error
         raise
 
 
@@ -69,15 +70,27 @@ def report_folder(*parts: str) -> Path:
 
 def check_replaceable(target: Path) -> None:
     """Raise InputError unless `target` is absent, an empty folder, or a folder that spotbed wrote."""
-    if not target.exists() or is_ours(target):
+    if not target.exists():
+        _check_parent(target)
+        return
+    if is_ours(target):
         return
     if not target.is_dir():
-        raise InputError(Problem("is a file, and a folder is to be written there", file=str(target)))
+        raise InputError(Problem("is a file, and a folder is to be written there.", str(target), hint=_ELSEWHERE))
     if any(target.iterdir()):
         hint = "Give another one with --out, or remove it yourself."
         raise InputError(
             Problem(f"is not a folder of spotbed's (no {MARK} in it): not replaced.", str(target), hint=hint)
         )
+
+
+def _check_parent(target: Path) -> None:
+    """Raise InputError unless the nearest folder above `target` that exists can be written to."""
+    parent = next(parent for parent in target.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise InputError(Problem(f"{parent.name} is a file, not a folder.", file=str(target), hint=_ELSEWHERE))
+    if not os.access(parent, os.W_OK):
+        raise InputError(Problem(f"{parent} cannot be written to.", file=str(target), hint=_ELSEWHERE))
 
 
 def is_ours(folder: Path) -> bool:
@@ -92,12 +105,15 @@ def is_disk_full(error: BaseException) -> bool:
     return os.strerror(errno.ENOSPC) in str(error)
 
 
-def disk_full(target: Path) -> OutsideError:
-    """What a user is told when `target` did not fit on the disk."""
-    kept = f"{target} as it was before" if target.exists() else "nothing of this run; everything written before it"
-    return OutsideError(
-        f"The disk is full: {target} could not be written.", kept, "make room, or give another place with --out."
-    )
+def disk_full(target: Path, kept: str | None = None) -> OutsideError:
+    """What a user is told when `target` did not fit on the disk; `kept` is what the same command can go on from."""
+    older = f"{target} as it was before" if target.is_dir() and is_ours(target) else None
+    what = f"The disk is full: {target} could not be written."
+    if kept is None:
+        how = "make room, or give another place with --out."
+        return OutsideError(what, older or "nothing of this run; everything written before it", how)
+    how = "make room, and give the same command again: it runs only what is missing."
+    return OutsideError(what, f"{kept}; {older}" if older else kept, how)
 
 
 def _swap(part: Path, target: Path) -> None:
@@ -115,14 +131,15 @@ def _swap(part: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _make_parents(target: Path) -> list[Path]:
-    """Make the missing parents of `target` and return them, deepest first."""
+def make_parents(target: Path) -> list[Path]:
+    """Make the missing parents of `target` and return them, the deepest first."""
     missing = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, up to the first that is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()

@@ -234,7 +234,7 @@ def test_cells_that_cannot_be_read_are_named_and_left_out_when_lenient(tmp_path:
         read_jobs(path, TEMPLATE)
     told = [str(problem) for problem in caught.value.problems]
     assert len(told) == 6
-    assert told[0].startswith(f"{path}:3: error: job '2': could not convert string to float: 'soon'")
+    assert told[0].startswith(f"{path}:3: error: job '2': 'soon' is not a number")
     assert told[-1].endswith("9 of 10 jobs have cells that cannot be read. Go on without them with --lenient.")
     lenient = read_jobs(path, TEMPLATE, lenient=True)
     assert lenient.jobs.ids == ("1",)
@@ -262,7 +262,7 @@ def test_a_batch_job_without_its_fields_is_named_by_number(tmp_path: Path) -> No
     path = tmp_path / "jobs.json"
     jobs = json.loads((FIXTURES / "batch.json").read_text().split("\n}\n")[0] + "}")["jobs"]
     path.write_text(json.dumps({"jobs": [*jobs, {"jobId": "x"}, "y"]}))
-    with pytest.raises(InputError, match=r"jobs.json:4: error: job 4 is not what describe-jobs answers"):
+    with pytest.raises(InputError, match=r"jobs.json: error: job 4: is not what describe-jobs answers"):
         read_jobs(path, TEMPLATE)
     assert read_jobs(path, TEMPLATE, lenient=True).jobs.ids == ("11111111-aaaa", "22222222-bbbb:1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,12 +30,14 @@ Out = Annotated[Path | None, typer.Option(help="The folder to write; below repor
 
 @command(app)
 def validate(
-    terminal: Terminal, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios in YAML.")]
+    terminal: Terminal,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios in YAML.")],
+    lenient: Lenient = False,
 ) -> int:
-    """Tell all errors of scenarios at once, with file, line and column. Nothing is run."""
-    from spotbed.scenario.load import validate as problems_of
+    """Tell all errors of scenarios, and of the files they name, with file, line and column. Nothing is run."""
+    from spotbed import api
 
-    verdicts = [Verdict(str(file), problems_of(file)) for file in files]
+    verdicts = [Verdict(str(file), api.validate(file, lenient=lenient)) for file in files]
     if terminal.format is Format.table:
         terminal.text("\n".join(verdict.told() for verdict in verdicts))
     else:
@@ -51,7 +54,7 @@ def run(
     policy: Annotated[
         str | None, typer.Option(metavar="LABEL", help="One of the scenario's policies; else its first.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Another seed than the scenario's.")] = None,
     overrides: Overrides = None,
     lenient: Lenient = False,
     out: Out = None,
@@ -71,11 +74,13 @@ def run(
             out=out,
             journal=not no_journal,
             progress=bar,
+            warn=_warn(terminal),
         )
     estimates = results.estimates_table(done.results)
     place = {column: index for index, column in enumerate(estimates.columns)}
     rows = [[row[place["metric"]], row[place["mean"]], row[place["unit"]]] for row in estimates.rows]
     terminal.result(Table(["metric", "value", "unit"], rows), done.results)
+    _tell_notes(terminal, done.notes)
     terminal.note(f"Written: {done.path}")
 
 
@@ -109,20 +114,29 @@ def compare(
             overrides=_settings(file, overrides, lenient),
             policies=tuple(policies) if policies else None,
             progress=bar,
+            warn=_warn(terminal),
         )
     return show_comparison(terminal, comparison)
 
 
 def _settings(file: Path, overrides: list[str] | None, lenient: bool) -> list[str]:
     """The overrides that were given, and those that --lenient stands for in this scenario."""
-    settings = list(overrides or ())
-    if lenient:
-        from spotbed.scenario.load import load_scenario
+    from spotbed import api
 
-        scenario = load_scenario(file, settings)
-        sections = {"workload": scenario.workload, "market.prices": scenario.market.prices}
-        settings += [f"{key}.lenient=true" for key, section in sections.items() if hasattr(section, "lenient")]
-    return settings
+    settings = list(overrides or ())
+    return [*settings, *api.lenient_settings(file, settings)] if lenient else settings
+
+
+def _warn(terminal: Terminal) -> Callable[[Sequence[Problem]], None]:
+    """Warnings are heard also with --quiet."""
+    from spotbed.scenario.problems import render_all
+
+    return lambda warnings: terminal.alert(render_all(warnings))
+
+
+def _tell_notes(terminal: Terminal, notes: Sequence[str]) -> None:
+    for note in notes:
+        terminal.note(f"note: {note}")
 
 
 def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
@@ -131,8 +145,7 @@ def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
 
     found = comparison.results
     terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
-    for note in comparison.notes:
-        terminal.note(f"note: {note}")
+    _tell_notes(terminal, comparison.notes)
     terminal.note(f"Written: {comparison.path}")
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:

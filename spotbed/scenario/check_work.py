@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Protocol
 
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.models_work import (
@@ -143,30 +144,52 @@ def check_fit(scenario: Scenario, teller: Teller) -> None:
     capacity = scenario.capacity
     pools = Pools(capacity)
     for keys, name, traits in traits_of(scenario):
-        for licence, count in traits.licences.items():
-            _check_licence(capacity.licences, licence, count, teller, (*keys, "licences", licence))
-        if capacity.cluster is not None:
-            _check_cluster(capacity.cluster.slots, getattr(traits, "slots", 1), name, teller, keys)
-        elif not (fitting := pools.that_fit(traits)):
-            message = f"{name} fits no pool: it needs {_needs(traits)}."
-            teller.error(message, keys, f"The largest pools have {pools.largest()}.")
-        elif traits.gang > (most := sum(pool.max for pool in fitting)):
-            teller.error(f"{name} needs {traits.gang} instances, and its pools hold {most}.", (*keys, "gang"))
+        for below, message, hint in misfits(capacity, pools, name, traits, getattr(traits, "slots", 1)):
+            teller.error(message, (*keys, *below), hint)
     if isinstance(scenario.workload, Lublin) and capacity.cluster is not None:
-        _check_cluster(capacity.cluster.slots, scenario.workload.slots, "the modelled machine", teller, ("workload",))
+        for message in _beyond(capacity.cluster.slots, scenario.workload.slots, "the modelled machine"):
+            teller.error(message, ("workload", "slots"))
 
 
-def _check_licence(owned: Mapping[str, int], licence: str, count: int, teller: Teller, keys: Keys) -> None:
-    if licence not in owned:
-        hint = suggestion(licence, owned) or f"Add `licences: {{{licence}: N}}` to capacity."
-        teller.error(f"capacity.licences has no {shown(licence)}.", keys, hint)
-    elif count > owned[licence]:
-        teller.error(f"needs {count} licences {shown(licence)}, and there are {owned[licence]}.", keys)
+class Shape(Protocol):
+    """What a job needs, whether a scenario or a file of jobs says so."""
+
+    @property
+    def vcpus(self) -> float: ...
+    @property
+    def memory(self) -> float: ...
+    @property
+    def gpus(self) -> int: ...
+    @property
+    def gang(self) -> int: ...
+    @property
+    def licences(self) -> Mapping[str, int]: ...
 
 
-def _check_cluster(slots: int, needed: int, name: str, teller: Teller, keys: Keys) -> None:
+def misfits(
+    capacity: Capacity, pools: Pools, name: str, shape: Shape, slots: int
+) -> Iterator[tuple[Keys, str, str | None]]:
+    """Why such a job can never run: the keys below it that say so, what is wrong, and a hint."""
+    for licence, count in shape.licences.items():
+        owned = capacity.licences
+        if licence not in owned:
+            hint = suggestion(licence, owned) or f"Add `licences: {{{licence}: N}}` to capacity."
+            yield ("licences", licence), f"capacity.licences has no {shown(licence)}.", hint
+        elif count > owned[licence]:
+            message = f"needs {count} licences {shown(licence)}, and there are {owned[licence]}."
+            yield ("licences", licence), message, None
+    if capacity.cluster is not None:
+        yield from ((("slots",), message, None) for message in _beyond(capacity.cluster.slots, slots, name))
+    elif not (fitting := pools.that_fit(shape)):
+        message = f"{name} fits no pool: it needs {_needs(shape)}."
+        yield (), message, f"The largest pools have {pools.largest()}."
+    elif shape.gang > (most := sum(pool.max for pool in fitting)):
+        yield ("gang",), f"{name} needs {shape.gang} instances, and its pools hold {most}.", None
+
+
+def _beyond(slots: int, needed: int, name: str) -> Iterator[str]:
     if needed > slots:
-        teller.error(f"{name} needs {needed} slots; the cluster has {slots}.", (*keys, "slots"))
+        yield f"{name} needs {needed} slots; the cluster has {slots}."
 
 
 class Pools:
@@ -183,7 +206,7 @@ class Pools:
         self._sizes = {name: (t.vcpus / slots, t.memory_gib / slots, t.gpus / slots) for name, t in types.items()}
         self._known: dict[tuple[float, float, int, str | None], list[Pool]] = {}
 
-    def that_fit(self, traits: JobTraits, purchase: str | None = None) -> list[Pool]:
+    def that_fit(self, traits: Shape, purchase: str | None = None) -> list[Pool]:
         """Those (of one purchase option, if given) in a slot of which such a job can run."""
         need = (traits.vcpus, traits.memory, traits.gpus, purchase)
         if need not in self._known:
@@ -202,6 +225,6 @@ class Pools:
         return listed + (" in each slot" if self._slots > 1 else "")
 
 
-def _needs(traits: JobTraits) -> str:
+def _needs(traits: Shape) -> str:
     gpus = f", {traits.gpus} GPUs" if traits.gpus else ""
     return f"{traits.vcpus:g} vCPUs, {format_size(traits.memory)}{gpus}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +18,14 @@ import numpy as np
 from sim.inputs import Int64
 from spotbed.errors import InputError, Problem
 from spotbed.scenario.problems import shown, suggestion
-from spotbed.traces.table import refuse
+from spotbed.traces.table import MOST_PROBLEMS, refuse
 from spotbed.work.textfile import read_text
 
 _FORM = 'The form is {"metadata": {"gap_seconds": 195}, "data": [0, 1, ...]}.'
+_LONGEST_TIME = 15  # digits of milliseconds: thirty thousand years
+_MOST_INSTANCES = 1_000_000_000
+_LONGEST_GAP_S = 366 * 86_400
+_SPACE = re.compile(r"\s*")
 _ACTIONS = {"add": 1, "remove": -1}
 Capacity = tuple[Int64, Int64]
 T = TypeVar("T")
@@ -81,10 +86,12 @@ def _from_json(path: Path, text: str) -> Capacity:
         raise InputError(Problem("is not an availability trace.", str(path), hint=_FORM))
     metadata = _entry(path, content, "metadata", dict)
     data = _entry(path, content, "data", list)
-    gap_ms = _gap_ms(path, _entry(path, metadata, "gap_seconds", (int, float), "metadata."))
+    gap_ms = _gap_ms(path, text, _entry(path, metadata, "gap_seconds", (int, float), "metadata."))
     if not data:
-        raise InputError(Problem("is empty: no tick was recorded.", str(path), path="data"))
-    refuse([_bad_count(path, index, value) for index, value in enumerate(data) if not _is_count(value)])
+        message, hint = "is empty: no tick was recorded.", "Record at least one tick."
+        raise InputError(Problem(message, str(path), *_place(text, "data"), "data", hint=hint))
+    bad = [index for index, value in enumerate(data) if not _is_count(value)]
+    refuse([_bad_count(path, text, index, data) for index in bad[: MOST_PROBLEMS + 1]], len(bad))
     count = np.array(data, dtype=np.int64)
     changes = np.flatnonzero(np.r_[True, count[1:] != count[:-1]])
     at_ms = np.rint(np.r_[changes, len(count)] * gap_ms).astype(np.int64)
@@ -96,7 +103,8 @@ def _entry(
 ) -> T:
     where = prefix + key
     if key not in content:
-        hint = suggestion(key, content) if content else _FORM
+        near = suggestion(key, set(content) - {"metadata", "data", "gap_seconds"})
+        hint = near if near.startswith("Did") else _FORM
         raise InputError(Problem("is missing.", str(path), path=where, hint=hint))
     value = content[key]
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -104,24 +112,43 @@ def _entry(
     return value
 
 
-def _gap_ms(path: Path, gap_s: int | float) -> float:
-    if not math.isfinite(gap_s) or gap_s <= 0:
+def _gap_ms(path: Path, text: str, gap_s: int | float) -> float:
+    if not 0 < gap_s <= _LONGEST_GAP_S:
         hint = "It is the time between two ticks, in seconds."
-        problem = Problem(f"{gap_s} must be above 0.", str(path), path="metadata.gap_seconds", value=gap_s, hint=hint)
-        raise InputError(problem)
+        message = f"{gap_s} must be above 0." if not gap_s > 0 else f"{gap_s} is longer than a year."
+        where = "metadata.gap_seconds"
+        raise InputError(Problem(message, str(path), *_place(text, "gap_seconds"), where, gap_s, hint))
     return gap_s * 1000.0
 
 
 def _is_count(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and value >= 0 and value == int(value)
+    return math.isfinite(value) and 0 <= value <= _MOST_INSTANCES and value == int(value)
 
 
-def _bad_count(path: Path, index: int, value: object) -> Problem:
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int | float) and value > _MOST_INSTANCES
+
+
+def _place(text: str, key: str, index: int = -1) -> tuple[int | None, int | None]:
+    """Line and column of the value of a key of JSON text, or of an item of it, which follows `index` numbers."""
+    match = re.search(rf'"{key}"\s*:\s*', text)
+    if match is None:
+        return None, None
+    at = match.end()
+    for _ in range(index + 1):
+        at = _SPACE.match(text, 1 + (at if text[at] == "[" else text.index(",", at))).end()  # type: ignore[union-attr]
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def _bad_count(path: Path, text: str, index: int, data: list[object]) -> Problem:
+    value = data[index]
+    plain = all(isinstance(before, int | float | None) for before in data[:index])
+    place = _place(text, "data", index) if plain else (None, None)
     message = f"{shown(value)} is not a number of instances."
-    hint = "A tick holds a whole number of at least 0."
-    return Problem(message, str(path), path=f"data[{index}]", value=value, hint=hint)
+    hint = f"A tick holds a whole number of at least 0{' and at most a billion' if _is_huge(value) else ''}."
+    return Problem(message, str(path), *place, f"data[{index}]", value, hint)
 
 
 def events_of_log(path: Path, text: str) -> list[tuple[int, str, str]]:
@@ -150,7 +177,7 @@ def _wrong_event(event: tuple[str, ...], before_ms: int, present: set[str]) -> s
     if len(event) != 3:
         return f"has {len(event)} cells, not 3."
     at_ms, action, node = event
-    if not at_ms.isdecimal():
+    if not at_ms.isdecimal() or len(at_ms) > _LONGEST_TIME:
         return f"{shown(at_ms)} is not a time in whole milliseconds."
     if int(at_ms) < before_ms:
         return f"{at_ms} ms is earlier than {before_ms} ms on the line before."

@@ -45,13 +45,13 @@ def read_table(
     return Table(str(path), [line for line, _ in rows], columns)
 
 
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise InputError if there is any problem: the first few, and how many more there are."""
+def refuse(problems: Sequence[Problem], of: int | None = None) -> None:
+    """Raise InputError if there is any problem: the first few, and how many more there are (of `of`, or of those)."""
     if not problems:
         return
-    told = list(problems[:MOST_PROBLEMS])
-    if len(problems) > len(told):
-        told.append(Problem(f"and {len(problems) - len(told)} more problems like these.", problems[0].file))
+    told, count = list(problems[:MOST_PROBLEMS]), len(problems) if of is None else of
+    if count > len(told):
+        told.append(Problem(f"and {count - len(told)} more problems like these.", problems[0].file))
     raise InputError(told)
 
 

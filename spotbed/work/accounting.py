@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.inputs import JobClass
-from spotbed.work.records import ClassPool, FileWork, JobRecord, work_of
+from spotbed.work.records import ClassPool, FileWork, JobRecord, read_work
 
 
 class Outcome(Enum):
@@ -48,7 +48,7 @@ class AccountingJob:
     """
 
     id: str
-    line: int
+    line: int | None
     outcome: Outcome
     submit_s: float | None
     runtime_s: float | None
@@ -83,7 +83,7 @@ def file_work(jobs: Sequence[AccountingJob], template: JobClass, path: Path, not
     if dangling:
         counts["{} waits of {} jobs dropped: what they wait for is not among them"] = dangling
     told = sorted(text.format(count, len(jobs)) for text, count in counts.items())
-    return FileWork(work_of(records, path), (*notes, *told))
+    return read_work(records, path, (*notes, *told))
 
 
 def _why_left_out(job: AccountingJob) -> str:

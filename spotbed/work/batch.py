@@ -33,11 +33,10 @@ def batch_work(jobs: Sequence[Any], path: Path, template: JobClass, *, lenient: 
             if "size" in array and "index" not in array:
                 parents += 1
             else:
-                read.append(_job(job, number))
+                read.append(_job(job))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            complaints.add(
-                number, f"job {number} is not what describe-jobs answers: {error!r}.", hint=f"Try: {COMMAND}"
-            )
+            message = f"is not what describe-jobs answers: {error!r}."
+            complaints.add(None, message, job=number, hint=f"Try: {COMMAND}")
     notes = complaints.settle(len(jobs), lenient=lenient)
     if parents:
         notes.append(f"{parents} of {len(jobs)} jobs left out: array parents, whose children are the jobs")
@@ -47,7 +46,7 @@ def batch_work(jobs: Sequence[Any], path: Path, template: JobClass, *, lenient: 
     return file_work(read, template, path, notes)
 
 
-def _job(job: Mapping[str, Any], number: int) -> AccountingJob:
+def _job(job: Mapping[str, Any]) -> AccountingJob:
     started_s, stopped_s = _span(job)
     runtime_s = None if started_s is None or stopped_s is None else stopped_s - started_s
     if runtime_s is not None and runtime_s < 0:
@@ -57,7 +56,7 @@ def _job(job: Mapping[str, Any], number: int) -> AccountingJob:
     queue = str(job.get("jobQueue") or "").rpartition("/")[2]
     return AccountingJob(
         id=str(job["jobId"]),
-        line=number,
+        line=None,
         outcome=_outcome(job),
         submit_s=_seconds(job.get("createdAt")),
         runtime_s=runtime_s,

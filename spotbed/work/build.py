@@ -65,7 +65,7 @@ def build_work(
         elif isinstance(workload, Inline):
             read = FileWork(_inline(workload))
         else:
-            read = _read_once(workload, lenient or workload.lenient)
+            read = read_log(workload, lenient=lenient)
     except ValueError as error:
         raise InputError(Problem(f"{error}.", path="workload")) from None
     work, notes = _until(read.work(streams), horizon_ms)
@@ -190,7 +190,9 @@ def _inline_record(job: InlineJob, classes: dict[str, JobClass], pool: ClassPool
 # Files
 
 
-def _read_once(workload: LogModel, lenient: bool) -> FileWork:
+def read_log(workload: LogModel, *, lenient: bool = False) -> FileWork:
+    """The jobs of a workload that is a file; it is read once per process. Raises InputError."""
+    lenient = lenient or workload.lenient
     path = _path(workload)
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size, workload.model_dump_json(), lenient)

@@ -19,10 +19,11 @@ _LONGEST_CELL = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One job: its line (1-based; for JSON and Parquet the number of the job) and its cells by lower-case column."""
+    """One job: its line (None in JSON and Parquet), its cells by lower-case column, its number; both count from 1."""
 
-    line: int
+    line: int | None
     cells: Mapping[str, str]
+    number: int = 0
 
     def get(self, *columns: str) -> str:
         """The first of `columns` that is there and not blank, stripped; "" if none is."""
@@ -75,7 +76,7 @@ def read_delimited(path: Path, *, lenient: bool = False) -> Table:
             elif len(cells) != len(columns):
                 complaints.add(reader.line_num, f"has {len(cells)} cells where the header has {len(columns)}.")
             else:
-                rows.append(Row(reader.line_num, dict(zip(columns, cells, strict=True))))
+                rows.append(Row(reader.line_num, dict(zip(columns, cells, strict=True)), reader.line_num - 1))
     except csv.Error as error:
         raise InputError(Problem(f"is no table: {error}.", file=str(path), line=reader.line_num)) from None
     return Table(path, columns, tuple(rows), tuple(complaints.settle(len(rows) + len(complaints), lenient=lenient)))
@@ -106,9 +107,9 @@ def read_parquet(path: Path) -> Table:
 
 
 def rows_of(records: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Rows numbered from 1, of mappings with values of any kind."""
+    """Rows without lines, of mappings with values of any kind."""
     return tuple(
-        Row(number, {str(name).lower(): cell_text(value) for name, value in record.items()})
+        Row(None, {str(name).lower(): cell_text(value) for name, value in record.items()}, number)
         for number, record in enumerate(records, start=1)
     )
 

@@ -17,20 +17,28 @@ class Complaints:
         self.path = path
         self.what = what
         self._problems: list[Problem] = []
-        self._lines: set[int] = set()
+        self._lines: set[tuple[int | None, int]] = set()
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def add(
-        self, line: int, message: str, *, column: str | None = None, value: object = None, hint: str | None = None
+        self,
+        line: int | None,
+        message: str,
+        *,
+        job: int = 0,
+        column: str | None = None,
+        value: object = None,
+        hint: str | None = None,
     ) -> None:
-        """One thing wrong at `line` (1-based; for JSON, the number of the job)."""
-        self._lines.add(line)
+        """One thing wrong at `line`, or with the `job`-th of a file without lines of its own (both from 1)."""
+        self._lines.add((line, job))
         if len(self._problems) < _SHOWN:
             if isinstance(value, str):
                 value = value[:_LONGEST_VALUE]
-            self._problems.append(Problem(message, file=str(self.path), line=line, path=column, value=value, hint=hint))
+            where = ".".join([f"job {job}"] * (line is None) + ([column] if column else []))
+            self._problems.append(Problem(message, str(self.path), line, path=where or None, value=value, hint=hint))
 
     def settle(self, of: int, *, lenient: bool) -> list[str]:
         """Raise InputError if something is wrong with the `of` lines; when lenient, a note instead."""

@@ -71,7 +71,7 @@ def lsf_work(table: Table, template: JobClass, *, lenient: bool = False) -> File
         try:
             jobs.append(_job(row))
         except ValueError as error:
-            complaints.add(row.line, f"job {row.get(*ID)!r}: {error}.")
+            complaints.add(row.line, f"job {row.get(*ID)!r}: {error}.", job=row.number)
     notes = [*table.notes, *complaints.settle(len(table.rows), lenient=lenient)]
     guessed = sum(1 for row in table.rows if not _wall_time(row) and _known(row, CPU))
     if guessed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import CycleError
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sim.inputs import Int64, JobClass, Work
 from sim.streams import Streams
 from sim.synthetic import refuse_cycle, wait_for_class
 from spotbed.errors import InputError, Problem
+from spotbed.work.values import LARGEST
 
 _SHOWN = 5
 
@@ -41,10 +43,12 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class FileWork:
-    """What a file of jobs says: the work without the draws of a world, and what was left out and why."""
+    """What a file of jobs says: the work without the draws of a world, what was left out and why, and the line of each
+    job (shape n, 0 where it has none; None of what is no file)."""
 
     jobs: Work
     notes: tuple[str, ...] = ()
+    lines: Int64 | None = None
 
     def work(self, streams: Streams) -> Work:
         """The jobs in one world: the same in all, but for the draws that decide outcomes."""
@@ -104,6 +108,17 @@ def shape_name(job_class: JobClass) -> str:
     return "-".join(parts)
 
 
+def read_work(records: Sequence[JobRecord], file: Path, notes: Sequence[str] = ()) -> FileWork:
+    """The work of the jobs of a file, with the line of each. Raises InputError."""
+    work = work_of(records, file)
+    lines = [record.line or 0 for record in _in_order(records)]
+    return FileWork(work, tuple(notes), np.array(lines, dtype=np.int64))
+
+
+def _in_order(records: Sequence[JobRecord]) -> list[JobRecord]:
+    return sorted(records, key=lambda record: record.submit_s)
+
+
 def work_of(records: Sequence[JobRecord], file: Path | None, origin_s: float | None = None) -> Work:
     """The work of these jobs in order of submission, without the draws of a world.
 
@@ -115,7 +130,8 @@ def work_of(records: Sequence[JobRecord], file: Path | None, origin_s: float | N
     if not records:
         raise InputError(Problem("there is no job that ran.", file=where))
     _refuse_duplicates(records, where)
-    ordered = sorted(records, key=lambda record: record.submit_s)
+    _refuse_unreasonable(records, where)
+    ordered = _in_order(records)
     classes = _classes(ordered)
     numbers = {id(each): number for number, each in enumerate(classes)}
     users = {name: number for number, name in enumerate(sorted({record.user for record in ordered}))}
@@ -157,6 +173,17 @@ def _refuse_duplicates(records: Sequence[JobRecord], where: str | None) -> None:
     raise InputError([*problems, Problem(f"{len(twice)} jobs share their id with another.", file=where)])
 
 
+def _refuse_unreasonable(records: Sequence[JobRecord], where: str | None) -> None:
+    wild = [
+        Problem(f"{record.id!r} has a time beyond all reason: {value:g} s.", file=where, line=record.line, value=value)
+        for record in records
+        for value in (record.submit_s, record.runtime_s, record.estimate_s or 0.0)
+        if abs(value) > LARGEST
+    ]
+    if wild:
+        raise InputError(wild[:_SHOWN])
+
+
 def _with_dependencies(work: Work, records: Sequence[JobRecord], where: str | None) -> Work:
     """Resolve `after`: the name of a group means its jobs (see sim.synthetic.class_dependencies), else an id."""
     groups: dict[str, list[int]] = {}
@@ -180,5 +207,9 @@ def _with_dependencies(work: Work, records: Sequence[JobRecord], where: str | No
             wait_for_class(after, np.array(jobs), np.array(groups[name]), work.submit_ms)
         refuse_cycle({records[index].id: [records[each].id for each in waits] for index, waits in after.items()})
     except ValueError as error:
-        raise InputError(Problem(f"{error}.", file=where)) from None
+        cause = error.__context__
+        circle = set(cause.args[1]) if isinstance(cause, CycleError) else set()
+        line = min((record.line for record in records if record.id in circle and record.line), default=None)
+        hint = "Cut it somewhere." if circle else None
+        raise InputError(Problem(f"{error}.", file=where, line=line, hint=hint)) from None
     return replace(work, after=after)

@@ -114,7 +114,7 @@ def _job(row: Row, complaints: Complaints) -> list[AccountingJob]:
             exit_code=_exit_code(row.get("exitcode")),
         )
     except ValueError as error:
-        complaints.add(row.line, f"job {row.get('jobid')!r}: {error}.")
+        complaints.add(row.line, f"job {row.get('jobid')!r}: {error}.", job=row.number)
         return []
     return [job]
 

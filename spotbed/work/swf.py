@@ -21,7 +21,7 @@ from spotbed.errors import InputError, Problem
 from spotbed.work.complaints import Complaints
 from spotbed.work.records import FileWork
 from spotbed.work.textfile import read_text
-from spotbed.work.values import parse_number
+from spotbed.work.values import LARGEST, parse_number
 
 RuntimeEstimate = Literal["requested", "actual"]
 Slots = Literal["require", "as-one"]
@@ -34,6 +34,7 @@ _HEADER = re.compile(r";\s*(\w+)\s*:\s*(.*?)\s*$")
 
 # Columns by their number in the format, counted from 1.
 _JOB, _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER = 1, 2, 4, 5, 8, 9, 11, 12
+_LINE = 0  # not of the format: where the job stands in the file
 _READ = (_JOB, _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER)
 
 Columns = dict[int, Float64]
@@ -66,7 +67,8 @@ class SwfLog:
     """The usable jobs of a log in order of submission; columns have length n, times are seconds.
 
     `submit_s` counts from the first job kept (which the log's clock has at `first_submit_s`); `estimate_s` is -1 where
-    the log has no request; `user` is -1 where unknown. `notes` says what was left out and why.
+    the log has no request; `user` is -1 where unknown. `line` is where each job stands in the file. `notes` says what
+    was left out and why.
     """
 
     header: SwfHeader
@@ -77,6 +79,7 @@ class SwfLog:
     estimate_s: Float64
     slots: npt.NDArray[np.int32]
     user: npt.NDArray[np.int32]
+    line: npt.NDArray[np.int64]
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -98,7 +101,7 @@ class SwfLog:
             ids=tuple(str(number) for number in self.job.tolist()) if _unique(self.job) else None,
             user=self.user,
         )
-        return FileWork(jobs, self.notes)
+        return FileWork(jobs, self.notes, self.line)
 
 
 def _unique(values: npt.NDArray[np.int64]) -> bool:
@@ -153,6 +156,7 @@ def _log(header: SwfHeader, columns: Columns, processors: Float64) -> SwfLog:
         estimate_s=columns[_REQUESTED_TIME],
         slots=processors.astype(np.int32),
         user=columns[_USER].astype(np.int32),
+        line=columns[_LINE].astype(np.int64),
     )
 
 
@@ -221,18 +225,19 @@ def _parse(path: Path, lenient: bool) -> tuple[SwfHeader, Columns, list[str]]:
             if row:
                 rows.append(row)
                 numbers.append(number)
-    columns = _columns(rows)
+    columns = _columns(rows, numbers)
     notes: list[str] = []
     if columns is None:
         columns, notes = _without_malformed(path, rows, numbers, lenient)
     if not len(columns[_SUBMIT]):
-        hint = "An SWF line has 18 numbers." if rows else "It has only comments."
+        hint = "An SWF line has 18 numbers." if rows else "It has only comments, or nothing at all."
+        hint = " ".join([*(f"{note}." for note in notes), hint])
         raise InputError(Problem("there is no job in this file.", file=str(path), hint=hint))
     return SwfHeader(fields), columns, notes
 
 
-def _columns(rows: list[list[str]]) -> Columns | None:
-    """The columns that are read, or None if a row is not 18 fields with finite numbers in those that are read."""
+def _columns(rows: list[list[str]], lines: list[int]) -> Columns | None:
+    """The columns that are read, or None if a row is not 18 fields with sensible numbers in those that are read."""
     if any(len(row) < _FIELDS for row in rows):
         return None
     try:
@@ -242,22 +247,25 @@ def _columns(rows: list[list[str]]) -> Columns | None:
         }
     except ValueError:
         return None
-    return columns if all(np.isfinite(column).all() for column in columns.values()) else None
+    if not all((np.abs(column) <= LARGEST).all() for column in columns.values()):  # NaN is not, either
+        return None
+    return {_LINE: np.array(lines, dtype=np.float64), **columns}
 
 
 def _without_malformed(
     path: Path, rows: list[list[str]], numbers: list[int], lenient: bool
 ) -> tuple[Columns, list[str]]:
     complaints = Complaints(path, "lines are no SWF jobs")
-    good = []
+    good, lines = [], []
     for row, number in zip(rows, numbers, strict=True):
         wrong = _complaint(row)
         if wrong is None:
             good.append(row)
+            lines.append(number)
         else:
             complaints.add(number, wrong)
     notes = complaints.settle(len(rows), lenient=lenient)
-    return _columns(good) or {}, notes
+    return _columns(good, lines) or {}, notes
 
 
 def _complaint(row: list[str]) -> str | None:
@@ -265,8 +273,11 @@ def _complaint(row: list[str]) -> str | None:
     if len(row) < _FIELDS:
         return f"has {len(row)} fields, and an SWF job has {_FIELDS}."
     for number in _READ:
+        text = row[number - 1]
         try:
-            parse_number(row[number - 1])
+            value = parse_number(text)
         except ValueError:
-            return f"field {number} is not a number: {row[number - 1][:40]!r}."
+            return f"field {number} is not a number: {text[:40]!r}."
+        if abs(value) > LARGEST:
+            return f"field {number} is beyond all reason: {text[:40]!r}."
     return None

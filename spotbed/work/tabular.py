@@ -16,7 +16,7 @@ from sim.inputs import JobClass
 from spotbed.errors import InputError, Problem
 from spotbed.work.cells import Row, Table
 from spotbed.work.complaints import Complaints
-from spotbed.work.records import ClassPool, FileWork, JobRecord, work_of
+from spotbed.work.records import ClassPool, FileWork, JobRecord, read_work
 from spotbed.work.values import parse_moment, parse_number
 
 _TRUE = frozenset({"true", "yes", "1", "t", "y"})
@@ -158,9 +158,9 @@ def table_work(table: Table, template: JobClass, *, lenient: bool = False) -> Fi
             try:
                 records.append(_record(row, cells, submit(row), pool))
             except ValueError as error:
-                complaints.add(row.line, f"{error}.", column="submit", value=row.get("submit"))
+                complaints.add(row.line, f"{error}.", job=row.number, column="submit", value=row.get("submit"))
     notes += complaints.settle(len(table.rows), lenient=lenient)
-    return FileWork(work_of(records, table.path), tuple(notes))
+    return read_work(records, table.path, notes)
 
 
 def _unread(table: Table) -> list[str]:
@@ -215,18 +215,23 @@ def _read_cells(row: Row, complaints: Complaints) -> dict[str, Any] | None:
                 values[name] = column.read(text)
             except ValueError as error:
                 good = False
-                complaints.add(row.line, f"{text[:40]!r}: {error}.", column=name, value=text)
+                complaints.add(row.line, _said(text, error), job=row.number, column=name, value=text)
     if good and "runtime" not in values:
-        complaints.add(row.line, "there is no runtime.", column="runtime")
+        complaints.add(row.line, "there is no runtime.", job=row.number, column="runtime")
         return None
     return values if good else None
+
+
+def _said(text: str, error: ValueError) -> str:
+    """What is wrong with a cell; errors that quote it themselves do not need it quoted again."""
+    return f"{error}." if str(error).startswith(repr(text[:40])) else f"{text[:40]!r}: {error}."
 
 
 def _record(row: Row, values: Mapping[str, Any], submit_s: float, pool: ClassPool) -> JobRecord:
     keys = {COLUMNS[name].key: value for name, value in values.items() if COLUMNS[name].key}
     job_class = pool.get(keys)
     return JobRecord(
-        id=values.get("id", f"job-{row.line - 1}"),
+        id=values.get("id", f"job-{row.number}"),
         submit_s=submit_s,
         runtime_s=values["runtime"],
         job_class=job_class,
@@ -260,7 +265,7 @@ def run_work(table: Table, template: JobClass, *, lenient: bool = False) -> File
     read = table_work(Table(table.path, columns, rows, table.notes), template, lenient=lenient)
     left = len(table.rows) - len(rows)
     note = (f"{left} of {len(table.rows)} jobs left out: they did not end well, so how long they take is not known",)
-    return FileWork(read.jobs, (*read.notes, *(note if left else ())))
+    return FileWork(read.jobs, (*read.notes, *(note if left else ())), read.lines)
 
 
 def _ended_well(row: Row) -> bool:
@@ -276,7 +281,7 @@ def _row_of_run(row: Row) -> Row:
         cells["deadline"] = str(parse_number(deadline) - parse_number(cells["submit"]))
     if cells["estimate"].startswith("-"):  # Batsim writes -1 for a job without an estimate
         cells["estimate"] = ""
-    return Row(row.line, cells)
+    return Row(row.line, cells, row.number)
 
 
 def is_run(path: Path, columns: tuple[str, ...]) -> bool:

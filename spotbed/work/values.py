@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 UNKNOWN = frozenset({"", "-", "unknown", "none", "n/a", "na", "nan", "null", "unlimited", "partition_limit", "invalid"})
 
+LARGEST = 1e11  # of a number of a log: seconds in three thousand years
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WORDS = re.compile(
     r"(?:[a-z]{3},?\s+)?([a-z]{3})\s+(\d{1,2})\s+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s+(\d{4}))?(?:\s+[a-z])?"
@@ -28,9 +30,12 @@ def is_unknown(text: str) -> bool:
 
 def parse_number(text: str) -> float:
     """A finite number. Raises ValueError."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is not a number") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
+        raise ValueError(f"{text[:40]!r} is not a finite number")
     return value
 
 
@@ -51,7 +56,12 @@ def parse_moment(text: str) -> float | None:
     words = _WORDS.fullmatch(stripped.lower())
     if words:
         return _from_words(words)
-    return _epoch(datetime.fromisoformat(stripped))
+    try:
+        return _epoch(datetime.fromisoformat(stripped))
+    except ValueError as error:
+        if str(error).startswith("Invalid isoformat"):
+            raise ValueError(f"{text[:40]!r} is not a time such as 2026-03-02T08:00:00") from None
+        raise
 
 
 def _from_words(words: re.Match[str]) -> float:
