@@ -148,10 +148,9 @@ def _overlap(start: Floats, end: Floats, edges: Floats) -> Floats:
 
 
 def _table(frame: pd.DataFrame, causes: Mapping[str, int]) -> Table:
-    spans = (frame["end_s"] - frame["start_s"]).groupby(frame["cause"].astype(str))
+    spans_s = (frame["end_s"] - frame["start_s"]).groupby(frame["cause"].astype(str)).sum()
     rows: list[tuple[Cell, ...]] = [
-        (cause, number, float(spans.get_group(cause).sum()) / 3600, *_lost(frame, cause))
-        for cause, number in causes.items()
+        (cause, number, float(spans_s[cause]) / 3600, *_lost(frame, cause)) for cause, number in causes.items()
     ]
     names = ("ended", "attempts", "time (h)", "lost work (h)", "cost (USD)")
     return Table(names, tuple(rows), note="attempts.csv holds every attempt.")
