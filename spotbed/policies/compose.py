@@ -23,6 +23,7 @@ from spotbed.scenario.problems import shown, suggestion
 LEGACY = "legacy-2019"
 # architecture -> the points that its machines ask a policy
 ASKED: Mapping[str, tuple[str, ...]] = {"decoupled": POINTS, "central": POINTS, LEGACY: ("place",)}
+ASKED_ON_A_CLUSTER = ("order", "retry")  # nothing is launched there, and nothing interrupted
 _ITS_SETTINGS = "legacy."  # prefix of its keys in the services data
 
 
@@ -37,9 +38,10 @@ class Composed:
     services: Mapping[str, Any]  # parameters of `use` that are settings of its architecture, as written
     files: Mapping[str, str] = field(default_factory=dict)  # of parts that are not ours, as the scenario names them
 
-    def policy(self, settings: Settings) -> Policy:
-        """The policy with the settings of a world. What parts that are not ours raise is a PolicyFailure."""
-        parts = {point: guarded(part, self.files.get(point)) for point, part in self.parts.items()}
+    def policy(self, settings: Settings, *, watched: bool = False) -> Policy:
+        """The policy with the settings of a world. What parts that are not ours raise is a PolicyFailure, and so it is,
+        where they are `watched`, that they change what they are given."""
+        parts = {point: guarded(part, self.files.get(point), watched=watched) for point, part in self.parts.items()}
         return Policy(**parts, settings=settings, architecture=self.architecture)
 
     def described(self) -> dict[str, Any]:
@@ -58,13 +60,16 @@ class Composed:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def compose(entry: PolicyEntry, base_dir: Path, path: str = "policies") -> Composed:
-    """The policy of an entry. Raises InputError with all that is wrong with it."""
+def compose(entry: PolicyEntry, base_dir: Path, path: str = "policies", *, on_cluster: bool = False) -> Composed:
+    """The policy of an entry, for pools or a fixed cluster. Raises InputError with all that is wrong with it."""
     base = _base(entry, base_dir, path)
     composed = replace(base, label=entry.label, architecture=entry.architecture or base.architecture)
-    problems = list(_never_asked(entry, base, composed.architecture, path))
+    asked = ASKED_ON_A_CLUSTER if on_cluster else ASKED[composed.architecture]
+    if on_cluster and composed.architecture != "central":
+        raise InputError(_no_head(entry, composed, path))
+    problems = list(_never_asked(entry, base, asked, "a cluster" if on_cluster else composed.architecture, path))
     parts, names, files = dict(composed.parts), dict(composed.names), dict(composed.files)
-    services = _apply_with(entry, parts, composed.architecture, path, problems)
+    services = _apply_with(entry, parts, composed.architecture, asked, path, problems)
     for point, part in entry.parts():
         made = _part(point, part, base_dir, f"{path}.{point}", problems)
         if made is not None:
@@ -150,11 +155,16 @@ def _instance(kind: type, file: str | None) -> Any:
 
 # parameters ---------------------------------------------------------------------------------------------------------
 def _apply_with(
-    entry: PolicyEntry, parts: dict[str, Any], architecture: str, path: str, problems: list[Problem]
+    entry: PolicyEntry,
+    parts: dict[str, Any],
+    architecture: str,
+    asked: Collection[str],
+    path: str,
+    problems: list[Problem],
 ) -> dict[str, Any]:
     """Give the parameters of `use` to the parts that have them; what is left are the architecture's settings."""
     replaced = {point for point, _ in entry.parts()}
-    open_points = [point for point in ASKED[architecture] if point not in replaced]
+    open_points = [point for point in asked if point not in replaced]
     left = dict(entry.with_)
     for point in open_points:
         names = parameter_names(type(parts[point]))
@@ -212,19 +222,26 @@ def _below(path: str, problem: Problem) -> str:
 
 
 # what has no effect -------------------------------------------------------------------------------------------------
-def _never_asked(entry: PolicyEntry, base: Composed, architecture: str, path: str) -> Iterator[Problem]:
-    """Points that the entry fills, or its `use`, and that the architecture decides itself."""
-    asked = ASKED[architecture]
-    only = f"{architecture} asks a policy only for {', '.join(asked)}"
+def _never_asked(
+    entry: PolicyEntry, base: Composed, asked: Collection[str], where: str, path: str
+) -> Iterator[Problem]:
+    """Points that the entry fills, or its `use`, and that nothing asks for `where` it is to run."""
+    only = f"{where} asks a policy only for {' and '.join(asked)}"
     for point, _ in entry.parts():
         if point not in asked:
             yield Problem(f"has no effect: {only}.", path=f"{path}.{point}", hint="Remove it.")
-    if architecture == base.architecture and not base.files:
+    if where == base.architecture and not base.files:
         return
     filled = [point for point in _filled(entry, base) if point not in asked]
     if filled:
         message = f"{shown(entry.use)} fills {', '.join(filled)}, which has no effect: {only}."
         yield Problem(message, path=f"{path}.use", value=entry.use)
+
+
+def _no_head(entry: PolicyEntry, composed: Composed, path: str) -> Problem:
+    message = f"{composed.architecture} does not run on a cluster: one head node runs it."
+    where = "use" if entry.use is not None and entry.architecture is None else "architecture"
+    return Problem(message, path=f"{path}.{where}", value=composed.architecture, hint="Add `architecture: central`.")
 
 
 def _filled(entry: PolicyEntry, base: Composed) -> Collection[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import FrozenInstanceError
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,7 @@ _PURCHASES = ("any", "spot", "on-demand")
 _ANSWERS = (RUN_ON, CHECKPOINT, RELEASE)
 _TARGETS = ("stay", "spot", "on-demand", "wait")
 _KEPT = "nothing of this run"
+_NOT_YOURS = "What a policy is given is not its to change."
 _HOW = "mend the policy, and give the same command again"
 
 
@@ -108,9 +110,10 @@ _EXPECTED: Mapping[str, Expected] = {
 class Guarded:
     """A part of a policy, asked through the checks above. All else that the part has is handed on."""
 
-    def __init__(self, part: object, file: str | None) -> None:
+    def __init__(self, part: object, file: str | None, *, watched: bool = False) -> None:
         self.__wrapped__ = part
         self._file = file
+        self._watched = watched
         for name, expected in _EXPECTED.items():
             method = getattr(part, name, None)
             if callable(method):
@@ -125,10 +128,14 @@ class Guarded:
         def ask(*given: Any) -> Any:
             seen = next((each for each in given if isinstance(each, FleetView | QueueView)), None)
             given = tuple(_read_only(each) if isinstance(each, FleetView) else each for each in given)
+            before = [repr(each) for each in given] if self._watched else []
             try:
                 answer = method(*given)
             except (Exception, SystemExit) as error:
                 raise self._raised(name, error) from error
+            for each, was in zip(given, before, strict=False):
+                if repr(each) != was:
+                    raise self._changed(name, method, each)
             wanted = expected(answer, seen)
             if wanted is not None:
                 raise self._answered(name, method, answer, wanted)
@@ -143,7 +150,12 @@ class Guarded:
         line = frames[-1].lineno if frames else line_of(type(self.__wrapped__))
         said = str(error)
         message = f"{kind}.{name} raised {type(error).__name__}{f': {said}' if said else ''}."
-        return PolicyFailure(Problem(message, self._file, line))
+        hint = _NOT_YOURS if isinstance(error, FrozenInstanceError) or "'mappingproxy'" in said else None
+        return PolicyFailure(Problem(message, self._file, line, hint=hint))
+
+    def _changed(self, name: str, method: Callable[..., Any], thing: object) -> PolicyFailure:
+        message = f"{type(self.__wrapped__).__name__}.{name} changed the {type(thing).__name__} that it was given."
+        return PolicyFailure(Problem(message, self._file, line_of(method), hint=_NOT_YOURS))
 
     def _answered(self, name: str, method: Callable[..., Any], answer: Any, wanted: str) -> PolicyFailure:
         kind = type(self.__wrapped__).__name__
@@ -155,9 +167,9 @@ class Guarded:
         return source_file(type(self.__wrapped__))
 
 
-def guarded(part: object, file: str | None) -> Any:
+def guarded(part: object, file: str | None, *, watched: bool = False) -> Any:
     """`part` itself if it is ours, else guarded; `file` is how its user names the file it stands in."""
-    return part if type(part).__module__.startswith("scheduler.") else Guarded(part, file)
+    return part if type(part).__module__.startswith("scheduler.") else Guarded(part, file, watched=watched)
 
 
 def _read_only(view: FleetView) -> FleetView:
