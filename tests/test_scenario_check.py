@@ -95,7 +95,7 @@ def test_a_job_fits_into_a_slot_not_an_instance(tmp_path: Path) -> None:
 
 
 def test_jobs_on_a_cluster(tmp_path: Path) -> None:
-    cluster, policies = "capacity: {cluster: {slots: 4}}", "policies: [decoupled]"
+    cluster, policies = "capacity: {cluster: {slots: 4}}", "policies: [central]"
     jobs = "workload: {jobs_list: [{id: x, runtime: 1h, slots: 4}, {id: y, runtime: 1h, slots: 5, after: [x, z]}]}"
     assert said(tmp_path, jobs, cluster, policies) == [
         "workload.jobs_list.1.slots: job y needs 5 slots; the cluster has 4.",

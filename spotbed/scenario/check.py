@@ -39,6 +39,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("policies", "baseline"), check_policies.check_baseline),
     (("policies", "gates"), check_policies.check_gates),
     (("policies",), check_policies.check_policies),
+    (("policies", "capacity"), check_policies.check_cluster),
     (("policies", "capacity", "workload"), check_policies.check_purchase),
 )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from spotbed.errors import InputError, Problem
 from spotbed.scenario.check_work import Pools, Shape, tell_duplicates, traits_of
 from spotbed.scenario.models import Scenario
+from spotbed.scenario.models_policies import PolicyEntry
 from spotbed.scenario.problems import shown, suggestion
 from spotbed.scenario.tell import Teller
 from spotbed.scenario.yaml_positions import Keys
@@ -50,16 +51,31 @@ def check_gates(scenario: Scenario, teller: Teller) -> None:
 
 
 def check_policies(scenario: Scenario, teller: Teller) -> None:
-    """Every policy, part and parameter exists."""
+    """Every policy, part and parameter exists, and has an effect."""
+    for number, policy in enumerate(scenario.policies):
+        for problem in _problems(scenario, number, policy):
+            _tell(problem, number, teller)
+
+
+def check_cluster(scenario: Scenario, teller: Teller) -> None:
+    """On a fixed cluster: policies for one head node, without what has no effect there."""
+    if scenario.capacity.cluster is None:
+        return
+    for number, policy in enumerate(scenario.policies):
+        told = _problems(scenario, number, policy)
+        for problem in _problems(scenario, number, policy, on_cluster=True):
+            if problem not in told:
+                _tell(problem, number, teller)
+
+
+def _problems(scenario: Scenario, number: int, policy: PolicyEntry, *, on_cluster: bool = False) -> list[Problem]:
     from spotbed.policies import compose  # imports the files of users' policies
 
-    for number, policy in enumerate(scenario.policies):
-        path = f"policies.{number}"
-        try:
-            compose(policy, scenario.base_dir, path)
-        except InputError as error:
-            for problem in error.problems:
-                _tell(problem, number, teller)
+    try:
+        compose(policy, scenario.base_dir, f"policies.{number}", on_cluster=on_cluster)
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def _tell(problem: Problem, number: int, teller: Teller) -> None:

@@ -66,7 +66,7 @@ class PolicyEntry(Section):
             raise refuse(
                 "has nothing to apply to", "Give the parameters to a point: `scale: {use: ..., with: ...}`.", "with"
             )
-        if self.central is not None and self.architecture != "central":
+        if self.central is not None and (self.architecture or self.use) != "central":
             raise refuse("describes a head node", "Add `architecture: central`, or remove it.", "central")
         if self.label:
             return self
