@@ -9,10 +9,12 @@ import hashlib
 import os
 import pickle
 import shutil
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _TASKS_PER_PROCESS = 8  # batches handed to each process: few enough to be cheap, many enough to share evenly
 _MOST_JOURNALED = 100_000  # jobs of a world whose journal is kept with a comparison
+_LOOKS_EVERY_S = 0.5  # how often a process looks whether the one that started it is there
 _Task = tuple[str, int]  # the label of a policy, and the number of a world
 
 
@@ -151,7 +154,7 @@ def _saying_what_is_kept(store: _Store, tasks: Sequence[_Task]) -> Iterator[None
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{store.told(tasks)}; the same command again goes on from there") from None
+        raise KeyboardInterrupt(f"{store.told(tasks)}, where the same command finds them") from None
     except PolicyFailure as error:
         how = "mend the policy, and give the same command again: it runs only what is missing"
         raise error.with_kept(store.told(tasks), how) from error
@@ -178,7 +181,21 @@ def _run_all(tasks: Sequence[_Task], errand: _Errand, processes: int) -> Iterato
 
 
 def _run_batch(errand: _Errand, tasks: Sequence[_Task]) -> list[tuple[_Task, Kept]]:
+    _end_with_parent()
     return [(task, errand.run(task)) for task in tasks]
+
+
+@cache
+def _end_with_parent() -> None:
+    """Let this process end soon after the one that started it, even if that one is killed: joblib waits for minutes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)

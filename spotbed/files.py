@@ -28,8 +28,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.write(content)
         part.chmod(_default_mode(0o666))
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            error.filename = str(path)  # a full disk names no file, and nobody knows the part
         raise
 
 
