@@ -151,7 +151,7 @@ def test_the_hash_of_a_users_policy_changes_with_its_file(write: Callable[..., P
         ),
         (
             {"use": "spot-diversified", "place": "lowest-price", "with": {"max_share_per_pool": 0.5}},
-            "with.max_share_per_pool: 'max_share_per_pool' is no parameter of 'spot-diversified'.",
+            "with.max_share_per_pool: 'max_share_per_pool' has no effect: the entry fills 'place' itself.",
         ),
         ("nowhere.py:Mine", "use: there is no file 'nowhere.py'."),
     ],
