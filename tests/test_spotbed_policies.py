@@ -342,3 +342,28 @@ def test_hedge_buys_certainty_when_slack_runs_out(root: Path) -> None:
     assert hedge.route(due, 3 * HOUR) == Routing("on-demand")
     assert hedge.route(dataclasses.replace(due, progress_ms=HOUR), 3 * HOUR) == Routing("spot", 90 * MINUTE)
     assert hedge.route(job("queued", of=ticket()), 9 * HOUR) == Routing("spot")
+
+
+# the documentation --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("point", "name"), [(point, name) for point, kinds in PARTS.items() for name in kinds])
+def test_docs_name_every_part_with_its_parameters_and_their_defaults(point: str, name: str, root: Path) -> None:
+    section = (root / "docs" / "policies.md").read_text("utf-8").split(f"\n## `{point}`")[1].split("\n## ")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
+    (info,) = [each for each in known() if (each.point, each.name) == (point, name)]
+    told = {key: value for key, value in info.parameters.items() if not isinstance(value, dict)}
+    expected = [f"`{key}` {_plain(value)}" for key, value in told.items()] or ["\N{EN DASH}"]
+    assert sorted(line.split(" | ")[2].split(", ")) == sorted(expected)
+
+
+def _plain(value: Any) -> str:
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    )
+
+
+def test_docs_name_every_whole_policy_and_the_defaults(root: Path) -> None:
+    text = (root / "docs" / "policies.md").read_text("utf-8").split("\n## ")[1]
+    listed = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert sorted(listed) == sorted(PRESETS)
+    names = [next(name for name, kind in PARTS[point].items() if type(DEFAULTS[point]) is kind) for point in POINTS]
+    assert ", ".join(f"`{name}`" for name in names) in text
