@@ -36,7 +36,7 @@ from spotbed.policies.compose import compose
 from spotbed.scenario.models_policies import PolicyEntry
 
 _HOUR_MS = 3_600_000
-_HASH_SEEDS = ("1", "2")
+_HASH_SEEDS = ("1", "2", "3")
 _KEY = "4x8GiB|spot|*"
 
 
@@ -99,7 +99,8 @@ def _pool(name: str, purchase: str, price: float) -> PoolCount:
 
 def _fleet_play(policy: Policy) -> list[Any]:
     need = ClassCount(_KEY, "4x8GiB", "spot", "*", 4, 8.0, 0, 5, 5 * _HOUR_MS, 0, 1, 0, 0)
-    pools = (_pool("spot-a", "spot", 0.06), _pool("spot-b", "spot", 0.07), _pool("od", "on-demand", 0.17))
+    spot = [_pool(f"spot-{letter}", "spot", 0.06 + number / 100) for number, letter in enumerate("abcde")]
+    pools = (*spot, _pool("od", "on-demand", 0.17))
     sight = JobSight("job-1", _KEY, "queued", "", "", "", 0, _HOUR_MS, 0, 6 * _HOUR_MS)
     seen = Observation((need,), pools, (sight,), 0.0, 0.0, 60_000)
     return _play(fleet.MACHINE, Fleet(), [Tick(hour * _HOUR_MS, seen) for hour in range(6)], policy)
