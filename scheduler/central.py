@@ -3,17 +3,18 @@
     up <-> down
 
 What waits lies in queue classes, each in the order of the order policy's keys; what runs lies on sites: a pool,
-where each free worker is a slot, or a fixed cluster. Every change arms a pass at the end of the same moment, in
-which jobs are dispatched, at most as many as the head node can. On a fixed cluster the next job in order is *picked*
-as soon as there is one, and stays first whatever comes after it: a job of many slots is not passed for ever. An
-order policy with `select` sees the whole queue, and may let others jump (backfill).
+where each worker is a slot, or a fixed cluster. Every change arms a pass at the end of the same moment, in which
+jobs are dispatched, at most as many as the head node can. A job of many slots is not passed for ever: on a fixed
+cluster the next job in order is *picked* as soon as there is one, and stays first whatever comes after it; and a
+class whose job is first of all *holds* its sites against other classes until it fits. An order policy with `select`
+sees the whole queue of a class, and may let others of it jump (backfill).
 
 A head node that is down hears nothing: whoever drives it keeps the events until it has recovered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from scheduler.commands import SetTimer
@@ -51,21 +52,22 @@ class Waiting:
 
 @record
 class Running:
-    """A job that runs. `place` is (when its estimate ends, number of its submission)."""
+    """A job that runs. `place` is (when its estimate ends, number of its submission), `sites` where its slots are."""
 
     place: tuple[float, int]
     job: str
     slots: int
+    sites: tuple[tuple[str, int], ...]
     licences: tuple[tuple[str, int], ...] = ()
 
 
 @record
 class Site:
-    """Where jobs run: `free` slots, and what runs by the end of its estimate."""
+    """Where jobs run, and how many slots of it are free and busy."""
 
     id: str
     free: int = 0
-    running: Ordered = Ordered()
+    busy: int = 0
 
 
 @record
@@ -97,6 +99,7 @@ class Central:
     stirred: bool = False
     sites: tuple[Site, ...] = ()
     backlogs: tuple[Backlog, ...] = ()
+    running: Ordered = Ordered()  # by the ends of the estimates
     licences: tuple[tuple[str, int], ...] = ()  # free ones
 
 
@@ -122,7 +125,6 @@ class JobEnded:
     """The attempt that was dispatched as `running` has ended, well or not; its slots are free."""
 
     at_ms: int
-    site: str
     running: Running
 
 
@@ -155,9 +157,8 @@ class HeadRecovered:
 # What it orders -----------------------------------------------------------------------------------------------------
 @record
 class Dispatch:
-    """Start this job on a free slot of the site. `JobEnded` shall bring `running` back."""
+    """Start this job on free slots of its sites. `JobEnded` shall bring `running` back."""
 
-    site: str
     running: Running
 
 
@@ -171,14 +172,14 @@ _PASS_NOW: tuple[CentralCommand, ...] = (SetTimer(DISPATCH, 0),)
 
 # The order policy's view --------------------------------------------------------------------------------------------
 class QueueView(NamedTuple):
-    """What `select` sees: one class of waiting jobs and one site with free slots.
+    """What `select` sees: one class of waiting jobs, and the free slots and what runs on its sites.
 
     `new`: when it is not None, only these may start that could not before; all else is as it was at the last pass.
     """
 
     now_ms: int
     free: int
-    running: Ordered
+    running: Iterable[Running]
     picked: Waiting | None
     waiting: Ordered
     new: tuple[Waiting, ...] | None
@@ -221,6 +222,7 @@ def _central(
     stirred: bool | None = None,
     sites: tuple[Site, ...] | None = None,
     backlogs: tuple[Backlog, ...] | None = None,
+    running: Ordered | None = None,
     licences: tuple[tuple[str, int], ...] | None = None,
 ) -> Central:
     """The state with some fields replaced: `dataclasses.replace` takes four times as long."""
@@ -233,6 +235,7 @@ def _central(
         central.stirred if stirred is None else stirred,
         central.sites if sites is None else sites,
         central.backlogs if backlogs is None else backlogs,
+        central.running if running is None else running,
         central.licences if licences is None else licences,
     )
 
@@ -249,21 +252,22 @@ def _backlog(central: Central, badge: QueueClass) -> Backlog:
     return next((backlog for backlog in central.backlogs if backlog.badge.id == badge.id), None) or Backlog(badge)
 
 
-def _with_site(central: Central, changed: Site) -> tuple[Site, ...]:
-    if any(site.id == changed.id for site in central.sites):
-        return tuple(changed if site.id == changed.id else site for site in central.sites)
-    return (*central.sites, changed)
+def _with_slots(sites: tuple[Site, ...], places: tuple[tuple[str, int], ...], taken: int) -> tuple[Site, ...]:
+    """The sites when slots in these places have been taken (1) or given back (-1)."""
+    change = dict(places)
+    return tuple(
+        Site(site.id, site.free - taken * change[site.id], site.busy + taken * change[site.id])
+        if site.id in change
+        else site
+        for site in sites
+    )
 
 
-def _site(central: Central, name: str) -> Site:
-    return next((site for site in central.sites if site.id == name), None) or Site(name)
-
-
-def _with_licences(central: Central, taken: tuple[tuple[str, int], ...], sign: int) -> tuple[tuple[str, int], ...]:
+def _with_licences(central: Central, taken: tuple[tuple[str, int], ...], times: int) -> tuple[tuple[str, int], ...]:
     if not taken:
         return central.licences
     change = dict(taken)
-    return tuple((name, free - sign * change.get(name, 0)) for name, free in central.licences)
+    return tuple((name, free - times * change.get(name, 0)) for name, free in central.licences)
 
 
 def job_queued(central: Central, event: JobQueued, policy: Policy) -> Result:
@@ -283,17 +287,22 @@ def job_withdrawn(central: Central, event: JobWithdrawn, policy: Policy) -> Resu
 
 
 def job_ended(central: Central, event: JobEnded, policy: Policy) -> Result:
-    site = _site(central, event.site)
-    left = Site(site.id, site.free + event.running.slots, site.running.remove(event.running))
-    licences = _with_licences(central, event.running.licences, -1)
-    return _armed(_central(central, sites=_with_site(central, left), licences=licences), stirred=True)
+    ended = event.running
+    left = _central(
+        central,
+        sites=_with_slots(central.sites, ended.sites, -1),
+        running=central.running.remove(ended),
+        licences=_with_licences(central, ended.licences, -1),
+    )
+    return _armed(left, stirred=True)
 
 
 def slots_changed(central: Central, event: SlotsChanged, policy: Policy) -> Result:
-    site = _site(central, event.site)
+    sites = {site.id: site for site in central.sites}
+    site = sites.get(event.site) or Site(event.site)
     assert site.free + event.by >= 0, f"{event.site}: {event.by} slots of {site.free} free ones"
-    changed = Site(site.id, site.free + event.by, site.running)
-    return _armed(_central(central, sites=_with_site(central, changed)), stirred=True)
+    sites[event.site] = Site(site.id, site.free + event.by, site.busy)
+    return _armed(_central(central, sites=tuple(sites.values())), stirred=True)
 
 
 def head_failed(central: Central, event: HeadFailed, policy: Policy) -> Result:
@@ -307,7 +316,7 @@ def head_recovered(central: Central, event: HeadRecovered, policy: Policy) -> Re
 def dispatch_ready(central: Central, event: DispatchReady, policy: Policy) -> Result:
     """The pass: dispatch until nothing more may start, or the head node is busy."""
     select: Select = getattr(policy.order, "select", in_order)
-    now_ms, refused = event.at_ms, set[tuple[str, str]]()
+    now_ms, refused, held = event.at_ms, set[str](), set[str]()
     commands: list[CentralCommand] = []
     central = _central(central, armed=False)
     while True:
@@ -316,13 +325,16 @@ def dispatch_ready(central: Central, event: DispatchReady, policy: Policy) -> Re
                 commands.append(SetTimer(DISPATCH, central.ready_us // _MS - now_ms))
                 return _central(central, armed=True, stirred=True), tuple(commands)
             break
-        offer = _next_offer(central, refused)
+        offer = _next_offer(central, refused, held)
         if offer is None:
             break
-        central, dispatched, served = _serve(central, *offer, now_ms, select)
-        if served:
-            refused.add((offer[0].id, offer[1].badge.id))
+        site, backlog = offer
+        central, dispatched, served = _serve(central, site, backlog, held, now_ms, select)
         commands += dispatched
+        if served:
+            refused.add(backlog.badge.id)
+            if not dispatched and _holds(central, backlog):
+                held.update(backlog.badge.sites)
     rested = tuple(_rested(backlog, central.picks) for backlog in central.backlogs)
     return _central(central, stirred=False, backlogs=rested), tuple(commands)
 
@@ -335,12 +347,12 @@ def _rested(backlog: Backlog, picks: bool) -> Backlog:
     return Backlog(backlog.badge, backlog.waiting, backlog.picked) if backlog.fresh else backlog
 
 
-def _next_offer(central: Central, refused: set[tuple[str, str]]) -> tuple[Site, Backlog] | None:
+def _next_offer(central: Central, refused: set[str], held: set[str]) -> tuple[Site, Backlog] | None:
     """Each site with a free slot would take the largest class that waits and fits; of these, the one whose first job
     comes first in order. So a large instance is left to large jobs, and a busy head node serves jobs in their order."""
     offers: list[tuple[tuple[float, int], int, Site, Backlog]] = []
     for site in central.sites:
-        if site.free > 0:
+        if site.free > 0 and site.id not in held:
             backlog = _candidate(central, site, refused)
             if backlog is not None and backlog.first is not None:
                 offers.append((backlog.first.place, len(offers), site, backlog))
@@ -350,20 +362,32 @@ def _next_offer(central: Central, refused: set[tuple[str, str]]) -> tuple[Site, 
     return site, backlog
 
 
-def _candidate(central: Central, site: Site, refused: set[tuple[str, str]]) -> Backlog | None:
+def _candidate(central: Central, site: Site, refused: set[str]) -> Backlog | None:
     found: Backlog | None = None
     for backlog in central.backlogs:
         first, badge = backlog.first, backlog.badge
-        if first is None or site.id not in badge.sites or (site.id, badge.id) in refused:
+        if first is None or site.id not in badge.sites or badge.id in refused:
             continue
         if found is not None and (badge.size < found.badge.size or first.place > found.first.place):  # type: ignore[union-attr]
             continue
-        if _licences_free(central, badge):
+        if licences_free(central, badge):
             found = backlog
     return found
 
 
-def _licences_free(central: Central, badge: QueueClass) -> bool:
+def _holds(central: Central, backlog: Backlog) -> bool:
+    """Whether its first job, which does not fit, is the first of all that could run there, and will fit when enough of
+    what runs has ended. As long as there are too few slots at all, waiting would be for nothing."""
+    first, badge = backlog.first, backlog.badge
+    there = sum(site.free + site.busy for site in central.sites if site.id in badge.sites)
+    if first is None or there < first.slots:
+        return False
+    rivals = (other.first for other in central.backlogs if not set(other.badge.sites).isdisjoint(badge.sites))
+    return backlog.picked is not None or all(first.place <= rival.place for rival in rivals if rival is not None)
+
+
+def licences_free(central: Central, badge: QueueClass) -> bool:
+    """Whether there are licences for one more job of the class."""
     if not badge.licences:
         return True
     free = dict(central.licences)
@@ -371,36 +395,64 @@ def _licences_free(central: Central, badge: QueueClass) -> bool:
 
 
 def _serve(
-    central: Central, site: Site, backlog: Backlog, now_ms: int, select: Select
+    central: Central, site: Site, backlog: Backlog, held: set[str], now_ms: int, select: Select
 ) -> tuple[Central, list[CentralCommand], bool]:
-    """Start on this site what the order policy selects of this class, or only its first job where other classes or a
-    busy head node may change what comes next. Also tells whether that was all."""
+    """Start what the order policy selects of this class, on this site first, or only the first of them where other
+    classes or a busy head node may change what comes next. Also tells whether that was all."""
     badge = backlog.badge
-    new = None if central.stirred or backlog.picked is None else backlog.fresh
-    starts = select(QueueView(now_ms, site.free, site.running, backlog.picked, backlog.waiting, new))
+    usable = [site, *(each for each in central.sites if _may_use(each, badge, held) and each is not site)]
+    starts = select(_view(central, backlog, usable, now_ms))
     served = not starts or not (central.gap_us or badge.licences or len(central.backlogs) > 1)
     if not served:
         starts = starts[:1]
     dispatched: list[CentralCommand] = []
-    waiting, picked, free, running = backlog.waiting, backlog.picked, site.free, site.running
+    waiting, picked, sites, running = backlog.waiting, backlog.picked, central.sites, central.running
+    free = {each.id: each.free for each in usable}
     for job in starts:
         if picked is not None and job.place == picked.place:
             picked = None
         else:
             waiting = waiting.remove(job)
         end_ms = now_ms + job.estimate_ms if job.estimate_ms >= 0 else UNKNOWN_MS
-        started = Running((end_ms, job.place[1]), job.job, job.slots, badge.licences)
-        free, running = free - job.slots, running.add(started)
-        dispatched.append(Dispatch(site.id, started))
-    central = _central(central, sites=_with_site(central, Site(site.id, free, running)))
+        started = Running((end_ms, job.place[1]), job.job, job.slots, _take(free, job.slots), badge.licences)
+        sites, running = _with_slots(sites, started.sites, 1), running.add(started)
+        dispatched.append(Dispatch(started))
     after = _central(
         central,
+        sites=sites,
+        running=running,
         backlogs=_with_backlog(central, Backlog(badge, waiting, picked, backlog.fresh)),
         ready_us=_busy_until_us(central, now_ms, len(dispatched)),
         licences=_with_licences(central, badge.licences, len(dispatched)),
         stirred=central.stirred or bool(dispatched),
     )
     return after, dispatched, served
+
+
+def _may_use(site: Site, badge: QueueClass, held: set[str]) -> bool:
+    return site.free > 0 and site.id in badge.sites and site.id not in held
+
+
+def _view(central: Central, backlog: Backlog, usable: list[Site], now_ms: int) -> QueueView:
+    served = set(backlog.badge.sites)
+    running: Iterable[Running] = central.running
+    if not served.issuperset(site.id for site in central.sites):
+        running = tuple(each for each in central.running if any(site in served for site, _ in each.sites))
+    new = None if central.stirred or backlog.picked is None else backlog.fresh
+    return QueueView(now_ms, sum(site.free for site in usable), running, backlog.picked, backlog.waiting, new)
+
+
+def _take(free: dict[str, int], slots: int) -> tuple[tuple[str, int], ...]:
+    """Take slots from the sites in their order; returns how many from which."""
+    places = []
+    for site, left in free.items():
+        taken = min(left, slots)
+        if taken > 0:
+            places.append((site, taken))
+            free[site] = left - taken
+            slots -= taken
+    assert slots == 0, "the order policy has selected more than fits"
+    return tuple(places)
 
 
 def _busy_until_us(central: Central, now_ms: int, dispatches: int) -> int:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from scheduler import central, commands, events, fleet, job_record, legacy, observation, settings, worker
+from scheduler import commands, events, fleet, job_record, legacy, observation, settings, worker
 
 VERSION = 1
-_MODULES = (central, commands, events, fleet, job_record, legacy, observation, settings, worker)
+_MODULES = (commands, events, fleet, job_record, legacy, observation, settings, worker)
 RECORDS: dict[str, type] = {
     name: value
     for module in _MODULES

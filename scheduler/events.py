@@ -48,9 +48,10 @@ class JobClaimed:
 
 @record
 class NothingToClaim:
-    """The index held no job that fits here."""
+    """The index held no job that may start here now. `gathers`: a gang that fits here waits for more workers."""
 
     at_ms: int
+    gathers: bool = False
 
 
 @record

@@ -4,8 +4,9 @@
                   '--> idle --^
 
 It claims, starts, waits for the end to be reported (a callback, never a poll), reports it to the job, and claims again.
-With nothing to claim it waits for `keep_alive` and stops. On a notice it writes a checkpoint, or lets the job go at
-once, so that the job waits for nothing. What comes late, or twice, is expected: every phase has rows for it.
+With nothing to claim it waits for `keep_alive` and stops; while a gang gathers that it could serve, it stays. On a
+notice it writes a checkpoint, or lets the job go at once, so that the job waits for nothing. What comes late, or twice,
+is expected: every phase has rows for it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from scheduler.commands import (
 from scheduler.events import (
     CHECKPOINTED,
     DONE,
+    INFRASTRUCTURE,
     INTERRUPTED,
     RELEASED,
     UNSTARTED,
@@ -47,7 +49,7 @@ from scheduler.policy import CHECKPOINT, RELEASE, Policy
 from scheduler.record import record
 from scheduler.table import Machine, Row, stay
 
-BOOT, KEEP_ALIVE = "boot", "keep-alive"
+BOOT, KEEP_ALIVE, GATHER = "boot", "keep-alive", "gather"
 
 
 @record
@@ -94,6 +96,8 @@ def ready(worker: Worker, event: Ready, policy: Policy) -> Result:
 
 def job_claimed(worker: Worker, event: JobClaimed, policy: Policy) -> Result:
     every_ms = policy.protect.checkpoint_every_ms(event, policy.settings) if event.checkpointable else 0
+    if every_ms > 0 and worker.badge.purchase == "on-demand":
+        every_ms = 0  # EC2 does not take these back; a move writes its own checkpoint
     running = Worker(
         worker.badge, "running", event.job, event.epoch, event.checkpointable, worker.history, worker.generation
     )
@@ -102,13 +106,19 @@ def job_claimed(worker: Worker, event: JobClaimed, policy: Policy) -> Result:
 
 def nothing_to_claim(worker: Worker, event: NothingToClaim, policy: Policy) -> Result:
     keep_alive_ms = policy.settings.keep_alive_ms
+    if event.gathers:
+        return _phase(worker, "idle"), (SetTimer(GATHER, max(keep_alive_ms, policy.settings.tick_ms)),)
     if keep_alive_ms == 0:
         return _phase(worker, "stopping"), (Stop("idle"),)
     return _phase(worker, "idle"), (SetTimer(KEEP_ALIVE, keep_alive_ms),)
 
 
 def woken(worker: Worker, event: Woken, policy: Policy) -> Result:
-    """Claim; wakes for nothing grow the history as attempts do."""
+    return _claims_again(worker, policy)
+
+
+def _claims_again(worker: Worker, policy: Policy) -> Result:
+    """Claim; looking for nothing grows the history as attempts do."""
     history = worker.history + policy.settings.events_per_cycle
     if history < policy.settings.roll_over_at:
         return replace(worker, phase="claiming", history=history), _CLAIM
@@ -117,6 +127,8 @@ def woken(worker: Worker, event: Woken, policy: Policy) -> Result:
 
 
 def timer_when_idle(worker: Worker, event: TimerFired, policy: Policy) -> Result:
+    if event.name == GATHER:
+        return _claims_again(worker, policy)
     if event.name != KEEP_ALIVE:
         return worker, ()
     return _phase(worker, "stopping"), (Stop("idle"),)
@@ -132,9 +144,9 @@ def timer_when_booting(worker: Worker, event: TimerFired, policy: Policy) -> Res
 def _report(worker: Worker, event: AttemptEnded) -> WorkerCommand:
     if event.cause == DONE:
         return Complete(worker.job, worker.epoch)
-    if event.cause == CHECKPOINTED:
-        cause = INTERRUPTED if worker.phase == "noticed" else CHECKPOINTED
-        return Release(worker.job, worker.epoch, cause, event.progress_ms)
+    if event.cause in INFRASTRUCTURE:
+        taken = event.cause == CHECKPOINTED and worker.phase == "noticed"
+        return Release(worker.job, worker.epoch, INTERRUPTED if taken else event.cause, event.progress_ms)
     return Fail(worker.job, worker.epoch, event.cause, event.exit_code, event.progress_ms)
 
 
@@ -277,7 +289,7 @@ TABLE: dict[str, dict[type, Row]] = {
     "idle": {
         Woken: Row(woken, ("claiming",)),
         JobClaimed: Row(job_claimed, ("running",), "second answer to a claim"),
-        TimerFired: Row(timer_when_idle, ("stopping", "idle"), "keep-alive is over"),
+        TimerFired: Row(timer_when_idle, ("stopping", "claiming", "idle"), "keep-alive is over; or a gang gathers"),
         Notice: Row(notice_without_job, ("stopping",)),
         StopOrdered: Row(stop_ordered, ("stopping",)),
         Lost: Row(lost, ("gone",)),

@@ -1,7 +1,7 @@
 """The clock of a world: SimPy's Environment, with plain callbacks beside its events in one heap.
 
 A callback costs a fifth of a SimPy process, and the hot path (ends of attempts) needs nothing more. There is one total
-order: (time, rank, sequence). Ranks order what happens in the same millisecond: the market first, the fleet's tick last.
+order: (time, rank, sequence). Ranks order what happens in the same millisecond: the market first, the tick last.
 Time is integer milliseconds.
 """
 
@@ -41,7 +41,7 @@ class Clock(simpy.Environment):
     def wait(self, delay_ms: int, rank: int) -> Event:
         """An event that a process yields to sleep, with a rank of its own."""
         event = Event(self)
-        event._ok, event._value = True, None
+        event._ok, event._value = True, None  # noqa: SLF001 what SimPy itself does
         self.sequence += 1
         heappush(self.heap, (self.now_ms + delay_ms, rank, self.sequence, None, event))
         return event
@@ -72,5 +72,5 @@ class Clock(simpy.Environment):
         callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
         for callback in callbacks:
             callback(event)
-        if not event._ok and not event.defused:
-            raise event._value
+        if not event._ok and not event.defused:  # noqa: SLF001 as above
+            raise event._value  # noqa: SLF001 as above

@@ -115,7 +115,7 @@ class ClusterWorld(HeadedWorld):
         self.tally.jobs.useful_ms[number] += fact.useful_ms
         if self.journal is not None:
             self.journal.attempt(fact)
-        self.head.tell(JobEnded(now, SITE, running))
+        self.head.tell(JobEnded(now, running))
         progress_ms = self.submissions.runtime_ms[number] if fact.cause == DONE else 0
         self._job(number, AttemptEnded(now, fact.job, fact.attempt, fact.cause, exit_code, progress_ms))
 

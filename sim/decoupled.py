@@ -8,6 +8,7 @@ the next is claimed and started) is one entry of the heap.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from heapq import heappush
 from typing import Any
 
 from scheduler import fleet as fleet_role
@@ -54,19 +55,23 @@ from scheduler.events import (
 from scheduler.fleet import Fleet
 from scheduler.policy import Policy
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
+from sim.door import Door
+from sim.gangs import Gangs
 from sim.index import Demand, QueueClass, work_left_ms
 from sim.inputs import WorldInputs
 from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
 from sim.jobs import journaled
-from sim.observe import observe
+from sim.observe import Counters, observe
 from sim.running import AttemptWorld
 from sim.services import MASK, SPREAD_EPOCH, SPREAD_JOB, row
+from sim.troubles import Troubles
 from spotbed import metering
 from spotbed.journal import Journal
 
 OPERATIONS = (
     "submit", "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
-    "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap",
+    "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap", "requeue", "checkpoint",
+    "restore", "receive", "retry",
 )  # fmt: skip
 
 
@@ -78,16 +83,20 @@ class DecoupledWorld(AttemptWorld):
         self.fleet = Fleet()
         self.workers: dict[str, LiveWorker] = {}  # those that are ready, by name
         self.sighted: dict[str, int] = {}  # jobs that the fleet was last shown: id -> index
-        self.silent: list[tuple[int, LiveWorker, int, int]] = []  # lost without an event: found by the reaper
+        self.silent: list[tuple[int, LiveWorker, int, int, int]] = []  # lost without an event: found by the reaper
         self.worker_step, self.fleet_step = self._steps()
         self.report_latency = self.latencies.table("report")
         self.start_latency = self.latencies.table("start")
         self.wake_latency = self.latencies.table("wake")
         self.order_latency = self.latencies.table("order")
         self.operations = dict.fromkeys(OPERATIONS, 0)
+        self._choose: Callable[[LivePool], QueueClass | None] = self._candidate
         self._report = self._reported  # bound once: it is scheduled for every attempt
-        self._expires_falsely = self.faults.active("lease.false_expiry")
-        self._runs_twice = self.faults.active("lambda.twice")
+        self.worker_start_latency = self.latencies.table("worker_start")
+        self.index_lag = self.latencies.table("index_lag")
+        self.lags = any(self.index_lag)
+        self.unseen_until_ms = 0  # until then the index may lack a job for which a worker was woken
+        self.start_throttles = self.throttles.of("stepfunctions.start_execution")
         self._perform_worker: dict[type, Callable[[LiveWorker, Any], None]] = {
             Claim: self._claim,
             Start: self._start,
@@ -107,6 +116,10 @@ class DecoupledWorld(AttemptWorld):
             StopWorker: self._stop_worker,
             BudgetReached: self._budget_reached,
         }
+        self.door = Door(self)
+        self.gangs = Gangs(self) if self.index.gangs else None
+        self.troubles = Troubles(self)
+        self.counters = Counters(self)
 
     def _steps(self) -> tuple[Any, Any]:
         """The steps of worker and fleet; with a journal, each also writes what it heard and ordered."""
@@ -122,7 +135,7 @@ class DecoupledWorld(AttemptWorld):
     def run(self) -> metering.Tally:
         """Run the world to its end: everything ended and no worker left, or the end of the drain."""
         self.clock.process(self._ticks())
-        self.clock.run_all(self._arrivals, self._is_over)
+        self.clock.run_all(self.door.arrivals if self.door.active else self._arrivals, self._is_over)
         self._close()
         return self.tally
 
@@ -139,11 +152,15 @@ class DecoupledWorld(AttemptWorld):
             for instance in list(pool.instances.values()):
                 for worker in instance.slots:
                     if worker.job >= 0:
-                        self._account(worker, INTERRUPTED)
+                        self._end_attempt(worker, INTERRUPTED)
                 self._end(instance, "end-of-run")
+        for number in list(self.kept):
+            self._settle(number, metering.LOST)
         tally = self.tally
         tally.end_ms = self.clock.now_ms
         tally.operations = self._metered()
+        for name, times in self.throttles.bitten().items():
+            tally.limits[name] = times
         tally.faults = self.faults.seen
 
     def _metered(self) -> dict[str, int]:
@@ -161,11 +178,12 @@ class DecoupledWorld(AttemptWorld):
         while True:
             self._tick()
             steps = 1
-            if not self.live_instances and not self.records and not self.silent:
+            if not (self.live_instances or self.records or self.silent or self.door.on_their_way):
                 ahead_ms = self.submissions.next_ms
                 if ahead_ms < FOREVER_MS:
                     steps = max(1, -(-(ahead_ms - self.clock.now_ms) // tick_ms))
             self.operations["tick"] += steps
+            self.counters.prepare(steps * tick_ms)
             yield self.clock.wait(steps * tick_ms, TICK)
 
     def _tick(self) -> None:
@@ -176,7 +194,7 @@ class DecoupledWorld(AttemptWorld):
         booting, busy, idle = (sum(getattr(p, phase) for p in pools) for phase in ("booting", "busy", "idle"))
         self.tally.samples.append((now, self.index.waiting, booting, busy, idle))
         if self.index.waiting or self.policy.move.moves or self.inputs.budget_usd:
-            self._fleet(Tick(now, observe(self)))
+            self._fleet(Tick(now, self.counters.seen(observe(self))))
 
     # steps of the core ------------------------------------------------------------------------------------------
     def _worker(self, worker: LiveWorker, event: Any) -> None:
@@ -210,6 +228,7 @@ class DecoupledWorld(AttemptWorld):
             pool.idle += 1
             demand.idle += 1
             self.idle_workers += 1
+            worker.listed = True
             pool.idle_workers.append(worker)
         elif new == "busy":
             pool.busy += 1
@@ -218,13 +237,20 @@ class DecoupledWorld(AttemptWorld):
     # what the world says ----------------------------------------------------------------------------------------
     def on_ready(self, worker: LiveWorker) -> None:
         self.workers[worker.state.badge.id] = worker
+        if self.faults.occurs("eventbridge.drop"):
+            return  # no execution starts; the reaper finds an agent that nobody serves
         self.operations["worker_start"] += 1
-        self._later(worker, Ready)
+        now = self.clock.now_ms
+        wait_ms = sum(throttle.wait_ms(now) for throttle in self.start_throttles)
+        position = row(worker.instance.number, 2)
+        latency_ms = self.worker_start_latency[position] + self.troubles.event_wait_ms(position)
+        self.clock.at(now + wait_ms + latency_ms, MARKET, self._deliver, (worker, Ready))
 
     def _later(self, worker: LiveWorker, make: Callable[[int], Any]) -> None:
         """Deliver an event after the latency of EventBridge and Deliver."""
         self.operations["event"] += 1
         at_ms = self.clock.now_ms + self.event_delay_ms(worker, worker.run)
+        at_ms += self.troubles.event_wait_ms(row(worker.instance.number, worker.run))
         self.clock.at(at_ms, MARKET, self._deliver, (worker, make))
         if self.faults.occurs("eventbridge.duplicate"):
             self.clock.at(at_ms, MARKET, self._deliver, (worker, make))
@@ -239,31 +265,45 @@ class DecoupledWorld(AttemptWorld):
         if lead_ms < 0:
             self._later(worker, Rebalance)
         else:
-            self._later(worker, lambda at_ms: Notice(at_ms, lead_ms))
+            end_ms = self.clock.now_ms + lead_ms
+            self._later(worker, lambda at_ms: Notice(at_ms, max(0, end_ms - at_ms)))
 
     def on_lost(self, worker: LiveWorker) -> None:
         now = self.clock.now_ms
         job, epoch, started_ms = worker.job, worker.state.epoch, worker.at_ms
-        if job >= 0:
-            self._account(worker, INTERRUPTED)
+        safe_ms = self._end_attempt(worker, INTERRUPTED) if job >= 0 else -1
         worker.run += 1
         if self.faults.occurs("eventbridge.drop"):
             renewals = max(0, now - started_ms) // self.renewal_ms
             last_ms = started_ms + renewals * self.renewal_ms if job >= 0 else now
-            self.silent.append((last_ms + self.policy.settings.lease_ms, worker, job, epoch))
+            self.silent.append((last_ms + self.policy.settings.lease_ms, worker, job, epoch, safe_ms))
             return
         self._later(worker, Lost)
-        self._fleet(InterruptionSeen(now, worker.pool.spec.id))
+        if worker is worker.instance.slots[0]:
+            self._fleet(InterruptionSeen(now, worker.pool.spec.id))
+
+    def _end_attempt(self, worker: LiveWorker, cause: str) -> int:
+        """The attempt ends here and now, and the others of its gang with it; returns the job's safe progress."""
+        if worker.gang is None or self.gangs is None:
+            return self._account(worker, cause)
+        return self.gangs.broken(worker, cause)
 
     def _reap(self, now: int) -> None:
         """Find leases without a sign of life, and workers whose instance is gone."""
         found = [entry for entry in self.silent if entry[0] <= now]
         self.silent = [entry for entry in self.silent if entry[0] > now]
-        for _, worker, job, epoch in found:
+        for _, worker, job, epoch, safe_ms in found:
             self.operations["reap"] += 1
-            if job >= 0 and job in self.records:
-                self._job(job, LeaseExpired(now, epoch))
+            self._expire((job, epoch, safe_ms))
             self._worker(worker, Lost(now))
+
+    def _expire(self, lease: tuple[int, int, int]) -> None:
+        """A lease (job, epoch, safe progress as last renewed) has expired, for what the table knows."""
+        number, epoch, safe_ms = lease
+        record = self.records.get(number)
+        if record is not None:
+            self.operations["requeue"] += record.epoch == epoch and record.phase == "leased"
+            self._job(number, LeaseExpired(self.clock.now_ms, epoch, safe_ms))
 
     # commands of a worker: claim and start ----------------------------------------------------------------------
     def _nothing(self, worker: LiveWorker, command: Any) -> None:
@@ -312,10 +352,9 @@ class DecoupledWorld(AttemptWorld):
     def _claim(self, worker: LiveWorker, command: Claim) -> None:
         worker.timer += 1
         now = self.clock.now_ms
-        queue = self._candidate(worker.pool) if self.index.waiting else None
+        queue = self._choose(worker.pool) if self.index.waiting else None
         if queue is None:
-            self.operations["claim_empty"] += 1
-            self._worker(worker, NothingToClaim(now))
+            self._nothing_to_claim(worker, gathers=False)
             return
         number = queue.pop()[1]
         records = self.records
@@ -336,8 +375,15 @@ class DecoupledWorld(AttemptWorld):
                            spec.checkpointable, mtbf_ms)  # fmt: skip
         self._worker(worker, event)
 
-    def _start(self, worker: LiveWorker, command: Start) -> None:
-        """Start the attempt, and schedule the report of its planned end."""
+    def _nothing_to_claim(self, worker: LiveWorker, *, gathers: bool) -> None:
+        self.operations["claim_empty"] += 1
+        self._worker(worker, NothingToClaim(self.clock.now_ms, gathers))
+        if worker.state.phase == "idle" and not worker.listed:  # it was woken, and has looked in vain
+            worker.listed = True
+            worker.pool.idle_workers.append(worker)
+
+    def _start(self, worker: LiveWorker, command: Start, late_ms: int = 0) -> None:
+        """Start the attempt, `late_ms` later than it could be, and schedule the report of its planned end."""
         self.operations["start"] += 1
         worker.run += 1
         if worker.instance.ended_ms != NOT_YET:  # SSM refuses an instance that is gone
@@ -346,22 +392,23 @@ class DecoupledWorld(AttemptWorld):
             return
         number, epoch = worker.job, command.epoch
         position = ((number * SPREAD_JOB + epoch * SPREAD_EPOCH) >> 4) & MASK
-        start_ms = self.clock.now_ms + self.start_latency[position]
+        start_ms = self.clock.now_ms + late_ms + self.start_latency[position]
         self._plan(worker, self.records[number], number, command)
         idle_ms = worker.idle_since_ms
         worker.ms[metering.IDLE] += start_ms - idle_ms
         if worker.usd is not None:
             worker.usd[metering.IDLE] += worker.pool.usd(idle_ms, start_ms)
         worker.idle_since_ms = worker.at_ms = start_ms
+        worker.epoch = epoch
         worker.attempts += 1
         columns = self.tally.jobs
         columns.attempts[number] += 1
         if columns.first_start_ms[number] < 0:
             columns.first_start_ms[number] = start_ms
         report_ms = start_ms + worker.total_ms + self.report_latency[position]
-        self.clock.at(report_ms, REPORT, self._report, (worker, worker.run))
-        if self._expires_falsely and self.faults.occurs("lease.false_expiry"):
-            self.clock.at(start_ms + self.policy.settings.lease_ms, TIMER, self._expire_falsely, (number, epoch))
+        clock = self.clock
+        clock.sequence += 1  # `clock.at`, without a call
+        heappush(clock.heap, (report_ms, REPORT, clock.sequence, self._report, (worker, worker.run)))
 
     def _not_started(self, worker: LiveWorker) -> None:
         """The claimed job does not run here: it is no attempt, and nothing is metered."""
@@ -370,12 +417,6 @@ class DecoupledWorld(AttemptWorld):
         self._take_licences(licences, -1)
         worker.safe_ms = self.records[worker.job].progress_ms
         worker.job = -1
-
-    def _expire_falsely(self, number_and_epoch: tuple[int, int]) -> None:
-        """The renewals did not reach the table: the lease expires although the attempt lives."""
-        number, epoch = number_and_epoch
-        if number in self.records:
-            self._job(number, LeaseExpired(self.clock.now_ms, epoch))
 
     # ends of attempts -------------------------------------------------------------------------------------------
     def _reported(self, planned: tuple[LiveWorker, int]) -> None:
@@ -389,8 +430,6 @@ class DecoupledWorld(AttemptWorld):
         event = AttemptEnded(self.clock.now_ms, state.job, state.epoch, cause, worker.exit_code, safe_ms)
         worker.ended = event
         self._worker(worker, event)
-        if self._runs_twice and self.faults.occurs("lambda.twice"):
-            self._worker(worker, event)
 
     def _complete(self, worker: LiveWorker, command: Complete) -> None:
         self.operations["complete"] += 1
@@ -405,7 +444,7 @@ class DecoupledWorld(AttemptWorld):
         if worker.job >= 0:  # the wrapper ends the attempt now, or the job was never started here
             worker.run += 1
             if worker.at_ms >= 0 and command.cause != "unstarted":
-                self._account(worker, command.cause)
+                self._end_attempt(worker, command.cause)
             else:
                 self._not_started(worker)
         now = self.clock.now_ms
@@ -415,6 +454,8 @@ class DecoupledWorld(AttemptWorld):
     def _checkpoint(self, worker: LiveWorker, command: Checkpoint) -> None:
         """The wrapper writes a checkpoint and ends the attempt, unless the work is done by then."""
         self.operations["order"] += 1
+        if worker.job < 0:
+            return  # its gang is broken, and the report of that is on its way
         delay_ms = self.order_latency[row(worker.job, command.epoch)]
         begin_ms = max(worker.at_ms, self.clock.now_ms + delay_ms)
         elapsed_ms = begin_ms - worker.at_ms
@@ -430,7 +471,7 @@ class DecoupledWorld(AttemptWorld):
         worker, run, worked_ms, elapsed_ms = written
         if worker.run == run:
             worker.safe_ms, worker.total_ms, worker.cause = worked_ms, elapsed_ms, CHECKPOINTED
-            self._reported((worker, run))
+            self._report((worker, run))
 
     # other commands of a worker ---------------------------------------------------------------------------------
     def _stop(self, worker: LiveWorker, command: Stop) -> None:
@@ -462,9 +503,13 @@ class DecoupledWorld(AttemptWorld):
             idle = pool.idle_workers
             while idle:
                 worker = idle.popleft()
+                worker.listed = False
                 if worker.state.phase == "idle" and worker.instance.ended_ms == NOT_YET:
                     self.operations["wake"] += 1
-                    at_ms = self.clock.now_ms + self.wake_latency[row(worker.instance.number, worker.run)]
+                    position = row(worker.instance.number, worker.run)
+                    if self.lags:
+                        self.unseen_until_ms = max(self.unseen_until_ms, self.clock.now_ms + self.index_lag[position])
+                    at_ms = self.clock.now_ms + self.wake_latency[position]
                     self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
                     return
 
@@ -474,7 +519,7 @@ class DecoupledWorld(AttemptWorld):
         self.operations["launch"] += 1
         demand = self._demand(command.serves)
         slots = self.slots
-        wanted = -(-command.count // slots)
+        wanted = self.troubles.miscounted(pool, -(-command.count // slots))
         granted, reason = self.launch(pool, wanted, demand)
         now = self.clock.now_ms
         if granted:

@@ -21,6 +21,7 @@ from scheduler.central import (
     Waiting,
 )
 from scheduler.commands import SetTimer
+from scheduler.events import Submitted
 from scheduler.job_record import Job
 from scheduler.policy import Policy
 from sim.clock import MARKET, TIMER, Clock
@@ -50,7 +51,7 @@ class Head:
         self.state, self.clock, self.policy, self.journal = state, clock, policy, journal
         self.dispatch, self.after_pass = dispatch, after_pass
         self.waiting: dict[str, JobQueued] = {}
-        self._up_ms = 0  # when it is up again
+        self.up_ms = 0  # when it is up again
         self._missed: list[tuple[Callable[[Any], None], Any]] = []
         for at_ms, for_ms in node.fails:
             clock.at(at_ms, MARKET, self._fail, at_ms + for_ms)
@@ -98,7 +99,7 @@ class Head:
                 self.after_pass()
 
     def _fail(self, until_ms: int) -> None:
-        self._up_ms = max(self._up_ms, until_ms)
+        self.up_ms = max(self.up_ms, until_ms)
         self.clock.at(until_ms, MARKET, self._recover, None)
         if not self.is_down:
             self._hear(HeadFailed(self.clock.now_ms))
@@ -106,7 +107,7 @@ class Head:
     def _recover(self, _: None) -> None:
         """Failures may overlap: it is up again after the last of them."""
         now = self.clock.now_ms
-        if now < self._up_ms or not self.is_down:
+        if now < self.up_ms or not self.is_down:
             return
         self._hear(HeadRecovered(now))
         missed, self._missed = self._missed, []
@@ -115,13 +116,22 @@ class Head:
 
 
 class HeadedWorld(JobWorld):
-    """A world whose jobs are in the hands of a head node: while it is down, they hear nothing."""
+    """A world whose jobs are in the hands of a head node: while it is down, they hear nothing, and none is taken in."""
 
     head: Head
 
+    def _arrivals(self, now_ms: int) -> int:
+        if not self.head.is_down:
+            return super()._arrivals(now_ms)
+        self.head.miss(self._late_arrivals, Submitted(now_ms))
+        return self.head.up_ms + 1
+
+    def _late_arrivals(self, late: Submitted) -> None:
+        """Who submitted while it was down has waited at its door."""
+        super()._arrivals(late.at_ms)
+
     def _hears(self, index: int, record: Job, event: Any) -> None:
         if self.head.is_down:
-            self.records[index] = record
             self.head.miss(partial(self._job, index), event)
         else:
             super()._hears(index, record, event)

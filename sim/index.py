@@ -1,8 +1,8 @@
 """The index of waiting jobs: what the table's index on (class, sort key) is on AWS.
 
-A queue class is shape x purchase option x licences. Within a class jobs are in the order of their keys, then of their
-submission. Keys mostly come in order, so a class is a deque with a heap beside it for those that do not: taking a job
-from a million costs as much as from ten.
+A queue class is shape x purchase option x licences x size of the gang. Within a class jobs are in the order of their
+keys, then of their submission. Keys mostly come in order, so a class is a deque with a heap beside it for those that do
+not: taking a job from a million costs as much as from ten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def shape_name(spec: JobSpec) -> str:
 
 
 class Demand:
-    """What waits and runs of one shape under one purchase option: the fleet's view of a class."""
+    """What waits and runs of one shape under one purchase option, counted in workers: the fleet's view of a class."""
 
     __slots__ = ("booting", "busy", "idle", "key", "purchase", "queued", "queued_work_ms", "shape", "spec")
 
@@ -56,11 +56,12 @@ class QueueClass:
     """The waiting jobs of one class, as (key, job index). An entry is void when its job no longer waits here: a job
     that was routed elsewhere or cancelled leaves its old entry behind."""
 
-    __slots__ = ("demand", "heap", "licences", "run", "size")
+    __slots__ = ("demand", "heap", "licences", "run", "seats", "size")
 
-    def __init__(self, demand: Demand, licences: tuple[tuple[str, int], ...]) -> None:
+    def __init__(self, demand: Demand, licences: tuple[tuple[str, int], ...], seats: int = 1) -> None:
         self.demand = demand
         self.licences = licences
+        self.seats = seats  # workers that each job needs
         self.run: deque[tuple[float, int]] = deque()
         self.heap: list[tuple[float, int]] = []
         self.size = int(demand.spec.vcpus * 1000 + demand.spec.memory_gib + demand.spec.gpus * 1_000_000)
@@ -94,10 +95,11 @@ class QueueClass:
 class JobIndex:
     """All queue classes over the records of the jobs that have not ended."""
 
-    def __init__(self, records: Mapping[int, Job]) -> None:
+    def __init__(self, records: Mapping[int, Job], *, gangs: bool = False) -> None:
         self.records = records
+        self.gangs = gangs  # whether a job of a gang takes as many workers as the gang has
         self.demands: dict[tuple[str, str], Demand] = {}
-        self.classes: dict[tuple[str, str, tuple[tuple[str, int], ...]], QueueClass] = {}
+        self.classes: dict[tuple[str, str, tuple[tuple[str, int], ...], int], QueueClass] = {}
         self._found: dict[tuple[int, str], QueueClass] = {}  # by the identity of the spec: hashing one is slow
         self.waiting = 0
         self.version = 0  # grows with each new class, so that holders of lists of classes renew them
@@ -108,10 +110,11 @@ class JobIndex:
         return found if found is not None else self._find(spec, purchase)
 
     def _find(self, spec: JobSpec, purchase: str) -> QueueClass:
-        key = (shape_name(spec), purchase, spec.licences)
+        seats = spec.gang if self.gangs else 1
+        key = (shape_name(spec), purchase, spec.licences, seats)
         found = self.classes.get(key)
         if found is None:
-            found = self.classes[key] = QueueClass(self.demand(spec, purchase), spec.licences)
+            found = self.classes[key] = QueueClass(self.demand(spec, purchase), spec.licences, seats)
             self.version += 1
         self._found[id(spec), purchase] = found
         return found
@@ -124,17 +127,21 @@ class JobIndex:
         return found
 
     def add(self, queue: QueueClass, key: float, number: int, work_ms: int) -> None:
-        queue.push(key, number)
-        demand = queue.demand
-        demand.queued += 1
-        demand.queued_work_ms += work_ms
+        run, entry = queue.run, (key, number)
+        if not run or entry >= run[-1]:  # as in `push`, which is a call less here
+            run.append(entry)
+        else:
+            heappush(queue.heap, entry)
+        demand, seats = queue.demand, queue.seats
+        demand.queued += seats
+        demand.queued_work_ms += seats * work_ms
         self.waiting += 1
 
     def remove(self, queue: QueueClass, work_ms: int) -> None:
         """Account for a job that leaves the class; its entry is skipped when it comes up."""
-        demand = queue.demand
-        demand.queued -= 1
-        demand.queued_work_ms -= work_ms
+        demand, seats = queue.demand, queue.seats
+        demand.queued -= seats
+        demand.queued_work_ms -= seats * work_ms
         self.waiting -= 1
 
     def oldest_ms(self, demand: Demand, submit_ms: Callable[[int], int]) -> int:

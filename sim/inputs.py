@@ -167,14 +167,20 @@ class MarketInputs:
 class ServiceInputs:
     """The services of a world, from the services data.
 
-    `latency`: operation -> the calls that it makes one after the other, as distributions in seconds. `probability`: faults
-    by name. `limit`: quotas by name; a limit that is absent does not bite.
+    `latency`: operation -> the calls that it makes one after the other, as distributions in seconds. `occasional`:
+    calls that it makes besides, each with a probability. `probability`: faults by name. `limit`: quotas by name; a
+    limit that is absent does not bite.
     """
 
     latency: Mapping[str, tuple[Dist, ...]] = field(default_factory=dict)
     probability: Mapping[str, float] = field(default_factory=dict)
     limit: Mapping[str, float] = field(default_factory=dict)
     staging_gib_per_s: float = 0.0  # 0: staging takes no time
+    occasional: Mapping[str, tuple[tuple[float, Dist], ...]] = field(default_factory=dict)
+    count_staleness_s: float = 0.0  # how old the counters are that the fleet sees
+    renewals_per_lease: int = 3
+    cycle_transitions: float = 3.0  # of Step Functions, from one event of a worker to the next
+    cycle_lambda_s: float = 0.0  # time in functions for one event of a worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,12 @@ class LivePool:
         self.factor: dict[int, float] = {}  # job class -> factor on the runtime, where it is not 1
 
     def usd(self, from_ms: int, to_ms: int) -> float:
-        """What one instance costs here between two times."""
+        """What one instance costs here between two times; negative when the second comes first (an attempt that was to
+        start later than its instance ended gives the time between back)."""
         if self.meter is None:
             return (to_ms - from_ms) * self.usd_per_ms
+        if to_ms < from_ms:
+            return -self.meter.integral_usd(to_ms, from_ms)
         return self.meter.integral_usd(from_ms, to_ms)
 
     def usd_per_hour(self, at_ms: int) -> float:
@@ -70,9 +73,11 @@ class LiveInstance:
     """An instance from the request to its end."""
 
     __slots__ = (
+        "charged",
         "ended_ms",
         "fate",
         "fate_number",
+        "free",
         "launched_ms",
         "lost_ms",
         "number",
@@ -90,6 +95,7 @@ class LiveInstance:
         self.fate: Fate = pool.weather.fate(fate_number)
         self.launched_ms = self.ready_ms = self.ended_ms = self.lost_ms = NOT_YET
         self.reclaimed = False
+        self.charged = self.free = False  # whether its use is in its pool's, and whether EC2 forgave it
         self.slots: list[LiveWorker] = []
         self.slots_left = 0
 
@@ -106,14 +112,17 @@ class LiveWorker:
         "counted",
         "demand",
         "ended",
+        "epoch",
         "every_ms",
         "exit_code",
         "factor",
+        "gang",
         "idle_since_ms",
         "instance",
         "job",
         "job_demand",
         "job_usd",
+        "listed",
         "ms",
         "overhead_ms",
         "pool",
@@ -145,4 +154,7 @@ class LiveWorker:
         self.base_ms = self.safe_ms = self.exit_code = 0
         self.factor = 1.0
         self.cause = ""
+        self.listed = False  # among the idle workers of the pool
+        self.epoch = 0  # of the attempt that runs; the core's record forgets it with a release
         self.ended: Any = None  # the last AttemptEnded
+        self.gang: Any = None  # the gang of which the attempt is a member (sim.gangs)

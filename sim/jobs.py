@@ -13,6 +13,7 @@ from scheduler.policy import Policy
 from sim.clock import TIMER
 from sim.index import JobIndex, QueueClass, work_left_ms
 from sim.inputs import WorldInputs
+from sim.instances import LiveWorker
 from sim.submissions import Submissions
 from sim.world import World
 from spotbed import metering
@@ -29,13 +30,14 @@ class JobWorld(World):
         super().__init__(inputs, policy, journal)
         self.submissions = Submissions(inputs)
         self.records: dict[int, Job] = {}
-        self.index = JobIndex(self.records)
+        gangs = policy.architecture == "decoupled" and any(klass.gang > 1 for klass in inputs.work.classes)
+        self.index = JobIndex(self.records, gangs=gangs)
+        self.kept: dict[int, list[tuple[LiveWorker, int, float]]] = {}  # checkpointed work of jobs that have not ended
         self.ended = 0  # jobs in a final phase
         self.idle_workers = 0
         self.operations: dict[str, int] = {}
         self.job_step = job_role.step if journal is None else journaled(journal, "job", job_role.step, _job_id)
         self._has_dependants = bool(inputs.work.after)
-        self._doubles_messages = self.faults.active("sqs.duplicate")
         self._perform_job: dict[type, Callable[[int, Job, Any], None]] = {
             Queue: self._queue,
             Unqueue: self._unqueue,
@@ -54,8 +56,6 @@ class JobWorld(World):
             self._hears(index, job, Submitted(now_ms))
             if self._has_dependants and index in submissions.dependencies.failed:
                 self._job(index, DependencyFailed(now_ms))
-            if self._doubles_messages and self.faults.occurs("sqs.duplicate"):
-                self._job(index, Submitted(now_ms))
         return submissions.next_ms
 
     def _job(self, index: int, event: Any) -> None:
@@ -79,6 +79,8 @@ class JobWorld(World):
             columns.end_ms[index] = self.clock.now_ms
             del self.records[index]
             self.ended += 1
+            if index in self.kept:
+                self._settle(index, None if phase == "done" else metering.FAILED)
         for command in commands:
             self._perform_job[command.__class__](index, record, command)
 
@@ -90,6 +92,23 @@ class JobWorld(World):
         if record is not None:
             self._hears(number, record, event)
 
+    def _settle(self, index: int, cause: int | None) -> None:
+        """The job has ended. What its checkpoints kept was useful if it ended well; else it was for `cause`."""
+        kept = self.kept.pop(index)
+        if cause is None:
+            return
+        columns = self.tally.jobs
+        for worker, ms, usd in kept:
+            self._reclassify(worker, metering.USEFUL, cause, ms, usd)
+        total_ms = sum(ms for _, ms, _ in kept)
+        columns.useful_ms[index] = 0
+        if cause == metering.LOST:
+            columns.lost_ms[index] += total_ms
+        if self.journal is not None:
+            usd = sum(usd for *_, usd in kept) / self.slots
+            body = {"cause": metering.INSTANCE_CAUSES[cause], "useful_ms": total_ms, "usd": usd}
+            self.journal.fact(self.clock.now_ms, "kept-for-nothing", self.work.job_id(index), body)
+
     # commands of a job ------------------------------------------------------------------------------------------
     def _leave_index(self, record: Job) -> None:
         self.index.remove(self.index.class_of(record.ticket.spec, record.purchase), work_left_ms(record))
@@ -98,8 +117,10 @@ class JobWorld(World):
         if before.phase == "queued":
             self._leave_index(before)
         record = self.records[number]
-        queue = self.index.class_of(record.ticket.spec, command.purchase)
-        self.index.add(queue, command.key, number, work_left_ms(record))
+        ticket = record.ticket
+        queue = self.index.class_of(ticket.spec, command.purchase)
+        left_ms = ticket.estimate_ms - record.progress_ms
+        self.index.add(queue, command.key, number, max(0, left_ms))
         if self.idle_workers:
             self._wake(queue)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.observation import JobSight, Observation, PoolCount
+from sim.clock import MARKET
 from sim.instances import LivePool, LiveWorker
 
 if TYPE_CHECKING:
@@ -29,6 +31,29 @@ def observe(world: DecoupledWorld) -> Observation:
         changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
         reaction_ms=settings.reaction_ms,
     )
+
+
+class Counters:
+    """The counters that the fleet reads are some time old: those of now, where `count_staleness_s` is 0."""
+
+    def __init__(self, world: DecoupledWorld) -> None:
+        self._world = world
+        self._stale_ms = round(world.inputs.services.count_staleness_s * 1000)
+        self._kept: Observation | None = None
+
+    def prepare(self, tick_in_ms: int) -> None:
+        """The next tick comes in `tick_in_ms`: keep the counters that it will see."""
+        if self._stale_ms:
+            at_ms = self._world.clock.now_ms + max(1, tick_in_ms - self._stale_ms)
+            self._world.clock.at(at_ms, MARKET, self._keep, None)
+
+    def _keep(self, _: None) -> None:
+        self._kept = observe(self._world)
+
+    def seen(self, now: Observation) -> Observation:
+        """What the fleet sees of the world as it is now."""
+        kept = self._kept
+        return now if kept is None else replace(now, classes=kept.classes, pools=kept.pools)
 
 
 def _pool(pool: LivePool, now_ms: int, slots: int) -> PoolCount:
@@ -86,5 +111,5 @@ def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
 
 def _progress_ms(world: DecoupledWorld, worker: LiveWorker) -> int:
     """Work done by the attempt that runs, as its wrapper reports it."""
-    worked, _ = world._progress(worker, world.clock.now_ms - worker.at_ms)
+    worked, _ = world._progress(worker, world.clock.now_ms - worker.at_ms)  # noqa: SLF001 of the same driver
     return worked if worker.factor == 1.0 else int(worked / worker.factor)

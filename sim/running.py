@@ -31,7 +31,7 @@ class AttemptWorld(JobWorld):
         super().__init__(inputs, policy, journal)
         settings = policy.settings
         self.licences = dict(inputs.licences)
-        self.renewal_ms = max(1, settings.lease_ms // 3)
+        self.renewal_ms = max(1, settings.lease_ms // inputs.services.renewals_per_lease)
         self._startup_ms, self._restore_ms = settings.startup_ms, settings.checkpoint_restore_ms
         self._write_ms = settings.checkpoint_write_ms
         self._keeps_refunds = inputs.billing.first_hour_free
@@ -60,22 +60,21 @@ class AttemptWorld(JobWorld):
         if 0 <= command.timeout_ms < total_ms:
             total_ms, worker.cause, worker.exit_code = command.timeout_ms, TIMEOUT, _TIMED_OUT
         worker.total_ms = total_ms
+        if base_ms:
+            self.operations["restore"] += 1
         if self._stages:
-            self._count_staging(number, base=record.epoch)
+            self._count_staging("in", number)
 
-    def _count_staging(self, number: int, base: int) -> None:
-        """Input is read at each start, output is written by the attempt that ends well (counted with the start)."""
+    def _count_staging(self, way: str, number: int) -> None:
+        """Input is read at each start; output is written by an attempt whose work has ended well."""
         gib_in, gib_out = self.submissions.staged_gib(number)
-        gib = self.tally.gib
-        gib["in"] = gib.get("in", 0.0) + gib_in
-        if base == 1:
-            gib["out"] = gib.get("out", 0.0) + gib_out
+        self.tally.gib[way] = self.tally.gib.get(way, 0.0) + (gib_in if way == "in" else gib_out)
 
     def _account(self, worker: LiveWorker, cause: str) -> int:
         """Meter the attempt that has ended; returns the job's safe progress."""
         number, start_ms, total_ms = worker.job, worker.at_ms, worker.total_ms
         record = self.records.get(number)
-        holds = record is not None and record.epoch == worker.state.epoch and record.phase == "leased"
+        holds = record is not None and record.epoch == worker.epoch and record.phase == "leased"
         if cause == DONE and holds and worker.every_ms <= 0 and not worker.overhead_ms:
             split = (total_ms, 0, 0, 0)
             end_ms, safe_ms = start_ms + total_ms, worker.base_ms + worker.work_ms
@@ -86,6 +85,8 @@ class AttemptWorld(JobWorld):
         worker.safe_ms = safe_ms
         worker.job = -1
         worker.job_demand.busy -= 1
+        if self._stages and cause == DONE:
+            self._count_staging("out", number)
         if self.licences:
             self._take_licences(self.submissions.spec_of(number).licences, -1)
         return safe_ms
@@ -99,6 +100,8 @@ class AttemptWorld(JobWorld):
     ) -> tuple[tuple[int, int, int, int], int]:
         """((useful, lost, checkpoint, failed) instance time, safe progress) of an attempt. Work of one that no longer
         holds the lease is lost: another attempt has its place."""
+        if worker.every_ms > 0:
+            self._count_checkpoints(worker, cause, elapsed_ms)
         if not holds:
             return (0, elapsed_ms, 0, 0), 0
         if cause == DONE:
@@ -107,11 +110,17 @@ class AttemptWorld(JobWorld):
             return (useful, 0, elapsed_ms - useful, 0), runtime_ms
         worked, safe = self._progress(worker, elapsed_ms)
         if cause == CHECKPOINTED:
+            self.operations["checkpoint"] += worker.safe_ms > safe
             safe = worked = worker.safe_ms
         progress = worker.base_ms + (safe if worker.factor == 1.0 else int(safe / worker.factor))
         if cause in _APPLICATION:
             return (safe, 0, 0, elapsed_ms - safe), progress
         return (safe, worked - safe, elapsed_ms - worked, 0), progress
+
+    def _count_checkpoints(self, worker: LiveWorker, cause: str, elapsed_ms: int) -> None:
+        """The periodic checkpoints that the attempt has written."""
+        work_ms = worker.work_ms if cause == DONE else self._progress(worker, elapsed_ms)[1] + 1
+        self.operations["checkpoint"] += (work_ms - 1) // worker.every_ms
 
     def _progress(self, worker: LiveWorker, elapsed_ms: int) -> tuple[int, int]:
         """(work done, work that is safe) of the running attempt, in instance time."""
@@ -140,15 +149,18 @@ class AttemptWorld(JobWorld):
         columns.pool[number] = pool.number
         if lost_ms:
             columns.lost_ms[number] += lost_ms
-        if cause != DONE and (cause == INTERRUPTED or (cause == CHECKPOINTED and worker.state.phase == "noticed")):
-            columns.interruptions[number] += 1
+        if cause != DONE:
+            if cause == INTERRUPTED or (cause == CHECKPOINTED and worker.state.phase == "noticed"):
+                columns.interruptions[number] += 1
+            if useful_ms:
+                self._keep(worker, number, useful_ms, usd / duration_ms * useful_ms)
         self.operations["renewal"] += duration_ms // self.renewal_ms
         if self.journal is not None:
             self.journal.attempt(
                 AttemptFact(
                     self.work.job_id(number),
                     number,
-                    worker.state.epoch,
+                    worker.epoch,
                     worker.state.badge.id,
                     pool.spec.id,
                     start_ms,
@@ -161,6 +173,10 @@ class AttemptWorld(JobWorld):
                     usd,
                 )
             )
+
+    def _keep(self, worker: LiveWorker, number: int, useful_ms: int, usd: float) -> None:
+        """Work in a checkpoint: whether it was useful shows when the job ends."""
+        self.kept.setdefault(number, []).append((worker, useful_ms, usd * self.slots))
 
     def _meter_price(self, worker: LiveWorker, end_ms: int, split: tuple[int, int, int, int]) -> float:
         """What the attempt cost at a price that changes; its causes share the cost by their time."""

@@ -6,12 +6,15 @@ command's job and epoch choose the row. The components of an operation are the c
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sim.distributions import quantile
-from sim.inputs import ServiceInputs
+from sim.inputs import NEVER_MS, UNLIMITED, ServiceInputs
 from sim.streams import Streams
 
+_BELOW_1 = 1.0 - 2.0**-53
 TABLE_BITS = 12
 MASK = (1 << TABLE_BITS) - 1
 SPREAD_JOB, SPREAD_EPOCH = 2_654_435_761, 40_503  # odd constants of multiplicative hashing (Knuth, TAOCP 3, 6.4)
@@ -35,17 +38,20 @@ class Latencies:
         for number, dist in enumerate(self._inputs.latency.get(operation, ())):
             uniforms = self._streams.per_entity(f"latency/{operation}/{number}", 0, MASK + 1)
             total += np.asarray(quantile(dist, uniforms))
+        for number, (probability, dist) in enumerate(self._inputs.occasional.get(operation, ())):
+            uniforms = self._streams.per_entity(f"occasional/{operation}/{number}", 0, MASK + 1)
+            total += np.where(uniforms < probability, quantile(dist, np.minimum(uniforms / probability, _BELOW_1)), 0.0)
         rounded: list[int] = np.rint(total * 1000).astype(np.int64).tolist()
         return rounded
 
 
 class Faults:
-    """Faults by name, each a draw of its own substream; one that has no probability costs nothing."""
+    """Faults by name, each with draws of its own substreams; one that has no probability costs nothing."""
 
     def __init__(self, inputs: ServiceInputs, streams: Streams) -> None:
         self._probability = {name: value for name, value in inputs.probability.items() if value > 0}
         self._streams = streams
-        self._next: dict[str, int] = {}
+        self._draws: dict[str, int] = {}
         self._block: dict[str, list[float]] = {}
         self.seen: dict[str, int] = {}
 
@@ -56,16 +62,55 @@ class Faults:
     def occurs(self, name: str) -> bool:
         """Whether the next possible occurrence of the fault is one."""
         probability = self._probability.get(name)
-        if probability is None:
+        if probability is None or self._draw(f"fault/{name}") >= probability:
             return False
-        number = self._next.get(name, 0)
-        self._next[name] = number + 1
-        if number & MASK == 0:
-            self._block[name] = self._streams.per_entity(f"fault/{name}", number, MASK + 1).tolist()
-        if self._block[name][number & MASK] >= probability:
-            return False
-        self.seen[name] = self.seen.get(name, 0) + 1
+        self.count(name)
         return True
+
+    def gap(self, name: str) -> int:
+        """How many chances pass before the next occurrence (geometric, from 0); for a fault that is active."""
+        probability = min(self._probability[name], _BELOW_1)
+        return int(min(math.log1p(-self._draw(f"fault-gap/{name}")) / math.log1p(-probability), NEVER_MS))
+
+    def _draw(self, purpose: str) -> float:
+        number = self._draws.get(purpose, 0)
+        self._draws[purpose] = number + 1
+        if number & MASK == 0:
+            self._block[purpose] = self._streams.per_entity(purpose, number, MASK + 1).tolist()
+        return self._block[purpose][number & MASK]
+
+    def count(self, name: str) -> None:
+        """Note an occurrence."""
+        self.seen[name] = self.seen.get(name, 0) + 1
+
+
+class Chances:
+    """Several faults with the same chances (each attempt, each message), and one counter for all: `strikes()` notes a
+    chance and tells whether one of them occurs at it; `found()` then says which. A chance without one costs little.
+    """
+
+    def __init__(self, faults: Faults, names: tuple[str, ...]) -> None:
+        self._faults = faults
+        self._due = {name: faults.gap(name) + 1 for name in names if faults.active(name)}
+        self._next = min(self._due.values(), default=NEVER_MS)
+        self._passed = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
+    def strikes(self) -> bool:
+        """One more chance; whether a fault occurs."""
+        self._passed += 1
+        return self._passed >= self._next
+
+    def found(self) -> list[str]:
+        """The faults that occur at this chance."""
+        found = [name for name, due in self._due.items() if due <= self._passed]
+        for name in found:
+            self._due[name] = self._passed + 1 + self._faults.gap(name)
+            self._faults.count(name)
+        self._next = min(self._due.values())
+        return found
 
 
 class TokenBucket:
@@ -75,22 +120,87 @@ class TokenBucket:
         self.capacity, self.refill_per_ms = capacity, refill_per_s / 1000
         self._tokens, self._at_ms = capacity, 0
 
-    def _refill(self, now_ms: int) -> None:
-        self._tokens = min(self.capacity, self._tokens + (now_ms - self._at_ms) * self.refill_per_ms)
-        self._at_ms = now_ms
-
     def take_up_to(self, now_ms: int, count: int) -> int:
         """Take as many whole tokens as there are, at most `count`."""
-        self._refill(now_ms)
+        self._tokens = min(self.capacity, self._tokens + (now_ms - self._at_ms) * self.refill_per_ms)
+        self._at_ms = now_ms
         granted = min(count, int(self._tokens))
         self._tokens -= granted
         return granted
 
-    def delay_ms(self, now_ms: int, count: int) -> int:
-        """Take `count` tokens, in debt if need be; how long the caller has to wait for them."""
-        self._refill(now_ms)
-        self._tokens -= count
-        return 0 if self._tokens >= 0 else int(-self._tokens / self.refill_per_ms)
+
+class Throttle:
+    """A token bucket before which calls wait in line: `wait_ms` tells each how long.
+
+    It is kept as one number, the time at which the bucket will be full again (the generic cell rate algorithm): a call
+    that costs c tokens of a bucket of C, refilled with r a second, moves it on by c / r, and waits for what then lies
+    beyond C / r. `bitten` counts the calls that had to wait.
+    """
+
+    __slots__ = ("bitten", "burst_ms", "full_ms", "gap_ms", "name")
+
+    def __init__(self, name: str, capacity: float, refill_per_s: float, cost: float = 1.0) -> None:
+        self.name = name
+        self.gap_ms = cost / refill_per_s * 1000
+        self.burst_ms = max(self.gap_ms, capacity / refill_per_s * 1000)
+        self.full_ms = 0.0
+        self.bitten = 0
+
+    def wait_ms(self, now_ms: int) -> int:
+        """Take the tokens of one call; how long it has to wait for them."""
+        full_ms = self.full_ms
+        if full_ms < now_ms:
+            full_ms = now_ms
+        self.full_ms = full_ms = full_ms + self.gap_ms
+        over_ms = full_ms - self.burst_ms - now_ms
+        if over_ms <= 0:
+            return 0
+        self.bitten += 1
+        return math.ceil(over_ms)
+
+    def covers(self, other: Throttle) -> bool:
+        """Whether calls that have passed here never wait there: neither a burst nor the rate is too large for it."""
+        return self.gap_ms >= other.gap_ms and self.burst_ms / self.gap_ms <= other.burst_ms / other.gap_ms
+
+
+class Throttles:
+    """The quotas of a world before which calls wait."""
+
+    def __init__(self, inputs: ServiceInputs) -> None:
+        self._inputs = inputs
+        self._all: list[Throttle] = []
+
+    def of(self, name: str, cost: float = 1.0) -> list[Throttle]:
+        """The bucket of quota `name` ("NAME.bucket", "NAME.refill") for calls that cost so many tokens, if it bites."""
+        capacity = self._inputs.limit.get(f"{name}.bucket")
+        if capacity is None or capacity >= UNLIMITED:
+            return []
+        return self._kept(Throttle(name, capacity, self._inputs.limit[f"{name}.refill"], cost))
+
+    def of_cycles(self) -> list[Throttle]:
+        """Those that each event of a worker meets, one after the other: transitions, task tokens, functions at once."""
+        inputs, concurrency = self._inputs, self._inputs.limit.get("lambda.concurrency")
+        found = self.of("stepfunctions.transition", inputs.cycle_transitions)
+        found += self.of("stepfunctions.send_task_success")
+        if concurrency is not None and concurrency < UNLIMITED and inputs.cycle_lambda_s > 0:
+            found += self._kept(Throttle("lambda.concurrency", concurrency, concurrency / inputs.cycle_lambda_s))
+        kept: list[Throttle] = []
+        for each in found:
+            if not any(other.covers(each) for other in kept):
+                kept = [*(other for other in kept if not each.covers(other)), each]
+        return kept
+
+    def _kept(self, throttle: Throttle) -> list[Throttle]:
+        self._all.append(throttle)
+        return [throttle]
+
+    def bitten(self) -> dict[str, int]:
+        """How many calls had to wait, by quota."""
+        counts: dict[str, int] = {}
+        for each in self._all:
+            if each.bitten:
+                counts[each.name] = counts.get(each.name, 0) + each.bitten
+        return counts
 
 
 def bucket(inputs: ServiceInputs, name: str) -> TokenBucket | None:

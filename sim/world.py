@@ -14,7 +14,7 @@ from sim.clock import MARKET, Clock
 from sim.index import Demand
 from sim.inputs import UNLIMITED, WorldInputs, runtime_factor
 from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
-from sim.services import Faults, Latencies, bucket, row
+from sim.services import Faults, Latencies, Throttles, bucket, row
 from sim.streams import Streams
 from sim.weather import make_weather
 from spotbed.journal import InstanceFact, Journal
@@ -37,7 +37,10 @@ class World:
         self.tally = Tally(JobColumns(len(self.work)), [pool.use for pool in self.pools])
         self.latencies = Latencies(inputs.services, self.streams)
         self.faults = Faults(inputs.services, self.streams)
+        self.throttles = Throttles(inputs.services)
         self.event_latency = self.latencies.table("event")
+        self._recommends_alone = self.faults.active("ec2.rebalance_alone")
+        self.rebalance_latency = self.latencies.table("rebalance_alone") if self._recommends_alone else []
         self.launch_bucket = bucket(inputs.services, "ec2.run_instances")
         self.instances_requested = 0
         self.live_instances = 0
@@ -74,9 +77,12 @@ class World:
             granted, reason = quota, "ec2.vcpu_quota"
         if granted < count:
             self.tally.limits[reason] = self.tally.limits.get(reason, 0) + count - granted
-        room = pool.weather.launch_capacity_at(now) - pool.live
-        if room < granted:
-            granted, reason = max(0, room), "capacity"
+        for room, why in (
+            (pool.spec.max - pool.live, "max"),  # slots that have stopped leave their instance in the group
+            (pool.weather.launch_capacity_at(now) - pool.live, "capacity"),
+        ):
+            if room < granted:
+                granted, reason = max(0, room), why
         for _ in range(granted):
             self._request(pool, demand)
         pool.last_launch, pool.last_launch_ms = ("ok" if granted == count else "failed"), now
@@ -119,6 +125,10 @@ class World:
             self.clock.at(now + fate.boot_ms, MARKET, self._ready, instance)
         if fate.lifetime_ms is not None:
             self._doom(instance, now + fate.lifetime_ms, announced=True)
+        spot = instance.pool.spec.purchase == "spot"
+        if self._recommends_alone and spot and self.faults.occurs("ec2.rebalance_alone"):
+            at_ms = now + self.rebalance_latency[row(instance.number, 1)]
+            self.clock.at(at_ms, MARKET, self._recommend, instance)
 
     def _ready(self, instance: LiveInstance) -> None:
         if instance.ended_ms != NOT_YET:
@@ -225,6 +235,7 @@ class World:
         billed_ms = max(end - start, int(rule.minimum_s * 1000))
         by_ec2 = reason == "interrupted" and instance.lost_ms == end
         free = rule.first_hour_free and by_ec2 and end - start < _HOUR_MS
+        instance.charged, instance.free = True, free
         for worker in instance.slots:
             self._flush(worker, free)
         extra_ms = billed_ms - (end - start)
@@ -269,7 +280,23 @@ class World:
         """Instance time of one slot that went to one cause."""
         worker.ms[cause] += to_ms - from_ms
         if worker.usd is not None and worker.pool.meter is not None:
-            worker.usd[cause] += worker.pool.meter.integral_usd(from_ms, to_ms)
+            worker.usd[cause] += worker.pool.usd(from_ms, to_ms)
+
+    def _reclassify(self, worker: LiveWorker, old: int, new: int, ms: int, usd: float) -> None:
+        """Instance time of a slot, and what it cost there, was for another cause than was thought."""
+        use, instance = worker.pool.use, worker.instance
+        if not instance.charged:
+            worker.ms[old] -= ms
+            worker.ms[new] += ms
+            if worker.usd is not None:
+                worker.usd[old] -= usd
+                worker.usd[new] += usd
+            return
+        use.ms[old] -= ms
+        use.ms[new] += ms
+        if not instance.free:
+            use.usd[old] -= usd / self.slots
+            use.usd[new] += usd / self.slots
 
     def spent_usd(self) -> float:
         """What instances have cost until now, those that run included."""

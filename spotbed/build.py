@@ -56,32 +56,22 @@ _MS = 1000
 _SLOW = 0.95
 _LEGACY_PATHS = ("launch", "worker_start", "ready", "job_start", "poll", "success", "fail_ssm", "fail_string",
                  "queue_check", "teardown")  # fmt: skip
+_ALONE = ("launch", "missed", "delayed", "retried", "start_retried", "index_lag", "rebalance_alone")
 # operation of the drivers -> the paths of the services data that follow one another in it
 _PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "decoupled": {
         "event": ("event", "step"),
-        "report": ("event", "step"),
+        "report": ("event", "step", "complete"),
         "wake": ("submit", "step"),
+        "worker_start": ("worker_start", "step"),
         "start": ("claim", "start"),
         "order": ("start",),
-        "launch": ("launch",),
+        **{name: (name,) for name in _ALONE},
     },
     "central": {"launch": ("launch",)},
     "legacy-2019": {name: (name,) for name in _LEGACY_PATHS},
 }
 _IN_LAUNCH = "ec2.pending"  # drawn as the market's launch latency, not as a call's
-_FAULTS = (
-    "drop",
-    "duplicate",
-    "delay",
-    "reorder",
-    "empty_receive",
-    "error",
-    "agent_never_registers",
-    "twice",
-    "false_expiry",
-    "probability",
-)
 
 
 @dataclass(frozen=True)
@@ -149,7 +139,7 @@ class Blueprint:
             keep_alive_ms=_ms(preset, "keep_alive"),
             boot_timeout_ms=_ms(preset, "boot_timeout"),
             roll_over_at=int(preset.value("stepfunctions.roll_over_at")),
-            events_per_cycle=_events_per_cycle(preset),
+            events_per_cycle=max(1, round(_per_cycle("stepfunctions.history-event"))),
             checkpoint_write_ms=round(checkpoint.write * _MS),
             checkpoint_restore_ms=round(checkpoint.restore * _MS),
             startup_ms=round(checkpoint.startup * _MS),
@@ -241,32 +231,55 @@ def _ms(preset: ServicesPreset, key: str) -> int:
     return round(preset.value(key) * _MS)
 
 
-def _events_per_cycle(preset: ServicesPreset) -> int:
-    """History events between two claims: of the services data, of one Step and one Park."""
+def _per_cycle(item: str) -> float:
+    """What a worker uses of an item between two claims: of the services data, of one Step and one Park."""
     table = ServicesPreset.load().operations["decoupled"]
-    events = sum(table[name].get("stepfunctions.history-event", 0) for name in ("step", "park"))
-    return max(1, round(events))
+    return sum(table[name].get(item, 0.0) for name in ("step", "park"))
 
 
 def service_inputs(preset: ServicesPreset, architecture: str) -> ServiceInputs:
     """Latencies, faults and limits for the drivers of an architecture."""
     table = preset.paths.get("legacy" if architecture == "legacy-2019" else architecture, {})
+    calls = {
+        operation: [name for path in paths for name in table.get(path, ())]
+        for operation, paths in _PATHS[architecture].items()
+    }
     latency = {
         operation: tuple(
             Dist("lognormal", {"median": found.median_s, "p95": found.p95_s})
-            for path in paths
-            for name in table.get(path, ())
+            for name in names
             if name != _IN_LAUNCH and (found := preset.latency(name)).median_s > 0
         )
-        for operation, paths in _PATHS[architecture].items()
+        for operation, names in calls.items()
     }
-    faults = {key: each.value for key, each in preset.settings.items() if each.role == "fault"}
+    if architecture == "decoupled":
+        latency["reordered"] = (Dist("uniform", {"low": 0.0, "high": preset.value("sqs.visibility")}),)
+    faults = {
+        key: each.value for key, each in preset.settings.items() if each.role == "fault" and each.kind == "probability"
+    }
     limits = (
         {key: each.value for key, each in preset.settings.items() if each.role == "limit"} if preset.charged else {}
     )
-    bandwidth = preset.settings.get("s3.bandwidth")
-    rate = bandwidth.value if bandwidth is not None and preset.charged else 0.0
-    return ServiceInputs(latency, faults, limits, rate)
+    return ServiceInputs(
+        latency,
+        faults,
+        limits,
+        staging_gib_per_s=preset.value("s3.bandwidth") if preset.charged else 0.0,
+        occasional=_cold_starts(preset, calls),
+        count_staleness_s=preset.value("dynamodb.count_staleness"),
+        renewals_per_lease=int(preset.value("renewals_per_lease")),
+        cycle_transitions=_per_cycle("stepfunctions.transition"),
+        cycle_lambda_s=sum(preset.value(f"lambda.duration.{name}") for name in ("deliver", "step", "park")),
+    )
+
+
+def _cold_starts(preset: ServicesPreset, calls: Mapping[str, list[str]]) -> dict[str, tuple[tuple[float, Dist], ...]]:
+    """Operation -> (probability, duration) of a cold start, once for each function that it calls."""
+    probability, found = preset.value("lambda.cold_start.probability"), preset.latency("lambda.cold_start")
+    if not probability or not found.median_s:
+        return {}
+    cold = (probability, Dist("lognormal", {"median": found.median_s, "p95": found.p95_s}))
+    return {operation: (cold,) * names.count("lambda.invoke") for operation, names in calls.items()}
 
 
 # pools and their prices ---------------------------------------------------------------------------------------------

@@ -144,10 +144,9 @@ def _call_lines(
     tally: Tally, architecture: str, book: PriceBook, preset: ServicesPreset, hours: float
 ) -> list[BillLine]:
     """Calls by operation: what each operation uses of each item, times how often it was done."""
-    table = preset.operations[_table_of(architecture)]
     usage: dict[tuple[str, str], float] = {}
     for name, count in _operations(tally, hours).items():
-        for item, units in table.get(name, {}).items():
+        for item, units in _uses(name, architecture, preset).items():
             cause = "fixed" if item in _FIXED_ITEMS else _CAUSE_OF_OPERATION.get(name, "control")
             usage[item, cause] = usage.get((item, cause), 0.0) + units * count
     return [
@@ -158,6 +157,15 @@ def _call_lines(
 
 def _operations(tally: Tally, hours: float) -> dict[str, float]:
     return {**tally.operations, **{f"stage_{way}_gib": gib for way, gib in tally.gib.items()}, "hour": hours}
+
+
+def _uses(name: str, architecture: str, preset: ServicesPreset) -> Mapping[str, float]:
+    """What an operation uses of each item. Raises LedgerError for one that the services data does not have: it would
+    be free without anybody having said so."""
+    table = preset.operations[_table_of(architecture)]
+    if name not in table:
+        raise LedgerError(f"the services data has no operation {name!r} of {architecture}")
+    return table[name]
 
 
 def _table_of(architecture: str) -> str:
@@ -191,8 +199,10 @@ def _total_usd(
         instances += use.instance_usd * (uncovered if pool.purchase == "on-demand" else 1.0)
         storage_s += use.instance_ms / 1000
     storage = storage_s * costs.ebs_gib * book.usd("ebs.gp3")
-    table = preset.operations[_table_of(architecture)]
-    calls = sum(count * operation_usd(table.get(name, {}), book) for name, count in _operations(tally, hours).items())
+    calls = sum(
+        count * operation_usd(_uses(name, architecture, preset), book)
+        for name, count in _operations(tally, hours).items()
+    )
     fixed = hours * (sum(usd for _, usd in costs.fixed) + sum(usd for usd, _ in costs.commitments))
     head = tally.head_node_ms / _MS_PER_HOUR * costs.head_node_usd_per_hour
     return instances + storage + calls + fixed + head
@@ -218,7 +228,6 @@ def control_usd_per_job(
     tally: Tally, architecture: str, book: PriceBook, preset: ServicesPreset
 ) -> tuple[float, float]:
     """(USD of the calls of one attempt, USD of one submission): what a job's calls cost beside its instance time."""
-    table = preset.operations[_table_of(architecture)]
     names = _OF_AN_ATTEMPT.get(architecture, ("start",))
-    attempt = sum(operation_usd(table.get(name, {}), book) for name in names)
-    return attempt, operation_usd(table.get("submit", {}), book)
+    attempt = sum(operation_usd(_uses(name, architecture, preset), book) for name in names)
+    return attempt, operation_usd(_uses("submit", architecture, preset), book)

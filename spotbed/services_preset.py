@@ -260,10 +260,18 @@ def _operations(preset: ServicesPreset) -> dict[str, dict[str, dict[str, float]]
 def _usage(preset: ServicesPreset, uses: Mapping[str, Any], calls: Mapping[str, Usage]) -> dict[str, float]:
     usage: dict[str, float] = {}
     for item, amount in uses.items():
-        count = amount if not isinstance(amount, dict) else preset.value(amount["of"]) * amount.get("times", 1)
+        count = _amount(preset, amount)
         for used, units in calls.get(item, {item: 1.0}).items():
             usage[used] = usage.get(used, 0.0) + count * units
     return usage
+
+
+def _amount(preset: ServicesPreset, amount: Any) -> float:
+    if not isinstance(amount, dict):
+        return float(amount)
+    if "per" in amount:
+        return 1 / preset.value(amount["per"])
+    return float(preset.value(amount["of"]) * amount.get("times", 1))
 
 
 def _call(preset: ServicesPreset, function: Mapping[str, str]) -> dict[str, float]:

@@ -48,6 +48,7 @@ from scheduler.events import (
     LeaseExpired,
     Lost,
     NothingToClaim,
+    Ready,
     Submitted,
     Tick,
     TimerFired,
@@ -230,17 +231,17 @@ class Functions:
 class InMemory:
     """One world under a decoupled policy.
 
-    `copies`: how often each event of EC2's and each message comes; `one_id`: whether the copies carry one id. `drops`:
-    what EC2 says of an interruption is lost. `crashes`: see `Functions`.
+    `copies`: how often each event of EC2's and each message comes; `one_id`: whether the copies carry one id;
+    `crashes`: see `Functions`.
     """
 
     def __init__(self, inputs: WorldInputs, policy: Policy, *, copies: int = 1, one_id: bool = True,
-                 drops: bool = False, crashes: bool = False) -> None:  # fmt: skip
+                 crashes: bool = False) -> None:  # fmt: skip
         self.inputs, self.policy, self.copies, self.one_id = inputs, policy, copies, one_id
         self.clock, self.latency = Clock(), Latency(inputs)
         self.functions = Functions(policy, self._perform, self.clock, crashes=crashes)
         self.journal, self.workers = self.functions.journal, self.functions.workers
-        self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, self._fleet, drops=drops)
+        self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, self._fleet)
         self.jobs: dict[str, JobRow] = {}
         self.fleet = wire(Fleet())
         self.classes: dict[str, Ticket] = {}  # queue classes in the order in which they came to be
@@ -263,10 +264,13 @@ class InMemory:
 
     # the event bus ----------------------------------------------------------------------------------------------
     def _say(self, worker: str, make: Callable[[int], Any]) -> None:
-        """EventBridge brings an event to Deliver, as often as it likes."""
-        at_ms = self.clock.now_ms + self.latency("event", self.ec2.instances[worker].number, 0)
+        """EventBridge brings an event to Deliver, as often as it likes; a registered agent starts the execution."""
+        starts, number = make is Ready, self.ec2.instances[worker].number
+        at_ms = self.clock.now_ms + (
+            self.latency("worker_start", number, 2) if starts else self.latency("event", number, 0)
+        )
         identity = f"event-{next(self._ids)}"
-        for copy in range(self.copies):
+        for copy in range(1 if starts else self.copies):
             event_id = identity if self.one_id else f"{identity}.{copy}"
             self.clock.at(at_ms, MARKET, partial(self._send, worker, event_id, make))
 
@@ -436,7 +440,7 @@ class InMemory:
         for row in self.jobs.values():
             record = unwire(row.state)
             if record.phase == "leased" and row.lease_until_ms <= now:
-                self._job(row, LeaseExpired(now, record.epoch))
+                self._job(row, LeaseExpired(now, record.epoch, row.safe_ms))
                 if self.ec2.instances[row.holder].ended_ms != NOT_YET:
                     self._send(row.holder, f"reaped/{row.holder}", Lost)
 

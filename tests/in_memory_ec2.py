@@ -19,7 +19,7 @@ from scheduler.job_record import Job
 from scheduler.observation import PoolCount
 from scheduler.settings import Settings
 from sim.inputs import Dist, Pool, WorldInputs
-from sim.services import Latencies, row
+from sim.services import Faults, Latencies, row
 from sim.streams import Streams
 from sim.weather import make_weather
 
@@ -183,14 +183,15 @@ class Ec2:
     """Pools with a recorded capacity, instances, and what EC2 says of them on the event bus. Of the world's weather it
     takes only the order in which the instances of a pool go.
 
-    `say(worker, make)` puts an event on the bus for a worker; `say_fleet` tells the fleet of an interruption. `drops`:
-    nothing is said of interruptions.
+    `say(worker, make)` puts an event on the bus for a worker; `say_fleet` tells the fleet of an interruption. What the
+    bus drops is drawn as in the simulator.
     """
 
     def __init__(self, inputs: WorldInputs, clock: Clock, latency: Latency, say: Callable[[str, Any], None],
-                 say_fleet: Callable[[Any], None], *, drops: bool) -> None:  # fmt: skip
-        self._inputs, self._clock, self._latency, self._drops = inputs, clock, latency, drops
+                 say_fleet: Callable[[Any], None]) -> None:  # fmt: skip
+        self._inputs, self._clock, self._latency = inputs, clock, latency
         self._say, self._say_fleet = say, say_fleet
+        self._faults = Faults(inputs.services, Streams(inputs.seed, inputs.world))
         self.pools = {pool.id: pool for pool in inputs.pools}
         self.instances: dict[str, Instance] = {}
         self._capacity = {pool.id: _capacity(inputs, pool) for pool in inputs.pools}
@@ -229,17 +230,20 @@ class Ec2:
             self._clock.at(self._clock.now_ms + boot_ms, MARKET, partial(self._registers, instance))
 
     def _registers(self, instance: Instance) -> None:
-        if instance.ended_ms == NOT_YET:
+        if instance.ended_ms == NOT_YET and not self._drops():
             self._say(instance.name, Ready)
+
+    def _drops(self) -> bool:
+        return self._faults.occurs("eventbridge.drop")
 
     def _changes(self, pool: str) -> None:
         """What is above the new capacity goes, all at once; after a notice, if the market gives any."""
         now, market = self._clock.now_ms, self._inputs.market
-        lead_ms = market.notice_lead_ms if market.notice_probability else 0
+        end_ms = now + (market.notice_lead_ms if market.notice_probability else 0)
         for instance in sorted(self.live(pool), key=self._turn)[: max(0, -self.room(pool))]:
-            self._clock.at(now + lead_ms, MARKET, partial(self._take, instance))
-            if lead_ms and instance.running_ms != NOT_YET and not self._drops:
-                self._say(instance.name, partial(Notice, lead_ms=lead_ms))
+            self._clock.at(end_ms, MARKET, partial(self._take, instance))
+            if end_ms > now and instance.running_ms != NOT_YET and not self._drops():
+                self._say(instance.name, lambda at_ms: Notice(at_ms, max(0, end_ms - at_ms)))
 
     def _turn(self, instance: Instance) -> float:
         same_pool = [each for each in self.instances.values() if each.pool is instance.pool]
@@ -249,7 +253,7 @@ class Ec2:
         if instance.ended_ms != NOT_YET:
             return
         self._end(instance, "interrupted")
-        if not self._drops:
+        if not self._drops():
             self._say(instance.name, Lost)
             self._say_fleet(InterruptionSeen(self._clock.now_ms, instance.pool.id))
 

@@ -99,10 +99,15 @@ def caps_held(watch: Watch) -> None:
 
 
 def _licences_held(watch: Watch) -> None:
+    """A gang's members share the licences of their job."""
     work = watch.inputs.work
+    held: dict[tuple[int, int], tuple[int, int]] = {}
+    for each in watch.attempts:
+        start_ms, end_ms = held.get((each.number, each.attempt), (each.start_ms, each.end_ms))
+        held[each.number, each.attempt] = min(start_ms, each.start_ms), max(end_ms, each.end_ms)
     for licence, most in watch.inputs.licences.items():
         needs = [klass.licences.get(licence, 0) for klass in work.classes]
-        used = most_at_once((each.start_ms, each.end_ms, needs[work.klass[each.number]]) for each in watch.attempts)
+        used = most_at_once((start, end, needs[work.klass[number]]) for (number, _), (start, end) in held.items())
         demand("I6", used <= most, "licence", licence, "allows", most, "not", used)
 
 
@@ -120,7 +125,7 @@ def work_is_conserved(watch: Watch) -> None:
         if job.phase != "done" or factors != {1.0}:
             continue  # a factor on the runtime rounds each attempt
         staging_ms = sum(round(gib / rate * 1000) for gib in (klass.input_gib, klass.output_gib)) if rate else 0
-        expected = int(work.runtime_ms[job.number]) + staging_ms
+        expected = (int(work.runtime_ms[job.number]) + staging_ms) * klass.gang
         demand("I7", useful[job.number] == expected, name, "took", useful[job.number], "of work, not", expected)
 
 

@@ -98,7 +98,7 @@ def test_the_mean_of_a_latency_is_the_lognormals(median_s: float, ratio: float) 
         ("keep_alive", 60, "duration"),
         ("boot_timeout", 600, "duration"),
         ("sqs.duplicate", 0.0001, "probability"),
-        ("sqs.in_flight", 120_000, "count"),
+        ("claim_candidates", 10, "count"),
         ("stepfunctions.history_limit", 25_000, "count"),
         ("stepfunctions.roll_over_at", 20_000, "count"),
         ("stepfunctions.transition.bucket", 5_000, "count"),

@@ -73,7 +73,8 @@ def assert_little(tally: Tally, journal: Journal, inputs: WorldInputs, policy: P
 @ANY_WORLD
 @given(case=cases("exponential"))
 def test_little_holds_on_pools(architecture: str, case: Case) -> None:
-    work = replace(case.inputs.work, after={})
+    classes = tuple(replace(klass, gang=1) for klass in case.inputs.work.classes)
+    work = replace(case.inputs.work, classes=classes, after={})
     inputs = replace(case.inputs, work=work, services=ServiceInputs(), budget_usd=0.0)
     policy, journal = replace(case.policy, architecture=architecture), Journal()
     tally = simulate(inputs, policy, journal)

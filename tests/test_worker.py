@@ -39,7 +39,7 @@ from scheduler.events import (
 from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic
 from scheduler.policy import Policy
 from scheduler.settings import Settings
-from scheduler.worker import BOOT, KEEP_ALIVE, MACHINE, Worker, step
+from scheduler.worker import BOOT, GATHER, KEEP_ALIVE, MACHINE, Worker, step
 
 HOLDS = {"running", "draining", "moving", "noticed"}
 SMALL = Settings(roll_over_at=56, keep_alive_ms=60_000, checkpoint_write_ms=30_000)
@@ -63,7 +63,7 @@ def events(state: Worker) -> Iterator[Any]:
     yield from (TimerFired(0, name) for name in (BOOT, KEEP_ALIVE, "other"))
     yield from (Notice(0, 120_000), Notice(0, 1_000))
     if state.generation < 2:  # executions without end would be states without end
-        yield Woken(0)
+        yield from (Woken(0), TimerFired(0, GATHER), NothingToClaim(0, gathers=True))
         for name in ("a", "b"):
             yield from (claimed(name, epoch, checkpointable=name == "a") for epoch in (1, 2))
     for cause in (DONE, FAILED, STRING_MISSING, TIMEOUT, CHECKPOINTED):

@@ -39,6 +39,7 @@ class JobModel:
     kind: tuple[object, ...]
     retries: int
     timeout_ms: int
+    gang: int
     waits_for: frozenset[str]
     phase: str = "new"
     epoch: int = 0
@@ -222,7 +223,7 @@ class Watch(Journal):
 
     def _takes(self, name: str, worker: WorkerModel, event: hear.JobClaimed) -> None:
         job = self.jobs[event.job]
-        demand("I4", (job.holder, job.epoch) == (name, event.epoch), name, "does not hold", event)
+        demand("I4", job.epoch == event.epoch and (job.holder == name or job.gang > 1), name, "does not hold", event)
         demand("I4", worker.holds is None, name, "holds", worker.holds, "and claims", event)
         demand("I9", event.progress_ms == job.progress_ms, name, "should go on from", job.progress_ms, event)
         worker.holds = (event.job, event.epoch)
@@ -276,6 +277,9 @@ class Watch(Journal):
         if not isinstance(event, hear.Tick):
             demand("fleet", not commands, event, commands)
             return
+        for need in event.observation.classes:
+            counts = need.queued, need.queued_work_ms, need.busy, need.booting, need.idle
+            demand("I1", min(counts) >= 0, "a counter is negative:", need)
         if any(isinstance(command, say.BudgetReached) for command in commands):
             demand("budget", not self.closed, "said twice:", commands)
             self.closed = True
@@ -323,10 +327,10 @@ def job_id(inputs: WorldInputs, index: int) -> str:
 def _model(inputs: WorldInputs, index: int) -> JobModel:
     work = inputs.work
     klass = work.classes[work.klass[index]]
-    kind = (klass.vcpus, klass.memory_gib, klass.gpus, tuple(sorted(klass.licences.items())))
+    kind = (klass.vcpus, klass.memory_gib, klass.gpus, klass.gang, tuple(sorted(klass.licences.items())))
     waits_for = frozenset(job_id(inputs, other) for other in work.after.get(index, ()))
     timeout_ms = -1 if klass.timeout_ms is None else klass.timeout_ms
-    return JobModel(index, kind, klass.retries, timeout_ms, waits_for)
+    return JobModel(index, kind, klass.retries, timeout_ms, klass.gang, waits_for)
 
 
 # phase -> the rule that asks for it, and the commands that go with it (timers apart)

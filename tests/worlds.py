@@ -5,15 +5,12 @@ Runtimes are minutes and spells of capacity longer, so that every job can end; a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
-import sim
 from scheduler.policies.move import Greedy, Stay, UniformProgress
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
 from scheduler.policies.place import Diversified, LowestPrice, OnDemandFallback, PriceCapacityOptimized
@@ -23,6 +20,7 @@ from scheduler.policies.retry import FullJitter, Immediate
 from scheduler.policies.scale import BacklogAndBusy, DrainTime, VisibleBacklog
 from scheduler.policy import Policy
 from scheduler.settings import Settings
+from sim.door import FAULTS as AT_THE_DOOR
 from sim.inputs import (
     Billing,
     Dist,
@@ -36,30 +34,35 @@ from sim.inputs import (
     Work,
     WorldInputs,
 )
+from sim.troubles import FAULTS as OF_CALLS
 
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 SOURCES = ("exponential", "weibull", "trace", "lifetimes", "price")
 ZONES = ("us-east-1a", "us-east-1b")
-_DRIVER = ("world", "jobs", "running", "decoupled")  # the modules of sim that make up the decoupled driver
+FAULTS = tuple(sorted({*AT_THE_DOOR, *OF_CALLS}))  # every fault that the decoupled driver can inject
+OPERATIONS = (
+    "event", "report", "wake", "worker_start", "start", "order", "launch", "reordered", "missed", "delayed", "retried",
+    "start_retried", "index_lag", "rebalance_alone",
+)  # fmt: skip
 
 
-def _faults_of_the_driver() -> tuple[str, ...]:
-    """Every fault that the decoupled driver asks for by name, in the order of the alphabet."""
-    folder = Path(sim.__file__).parent
-    text = "".join((folder / f"{name}.py").read_text() for name in _DRIVER)
-    return tuple(sorted(set(re.findall(r'occurs\("([^"]+)"\)', text))))
-
-
-FAULTS = _faults_of_the_driver()
-OPERATIONS = ("event", "report", "wake", "start", "order", "launch")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
-    """A world and the policy that meets it."""
+    """A world and the policy that meets it. What a failing test prints of it fits on a screen."""
 
     inputs: WorldInputs
     policy: Policy
+
+    def __repr__(self) -> str:
+        inputs, market = self.inputs, self.inputs.market
+        pools = [f"{each.id}: {each.max} x {each.vcpus} vCPUs in {each.az}" for each in inputs.pools]
+        parts = (
+            f"seed {inputs.seed}, world {inputs.world}, {len(inputs.work)} jobs, slots {inputs.slots_per_instance}",
+            f"{inputs.work.classes}", f"pools {pools}", f"licences {inputs.licences}, budget {inputs.budget_usd} USD",
+            f"interruptions {market.interruptions.source}, notice {market.notice_probability}", f"{market.outages}",
+            f"faults {inputs.services.probability}", f"limits {inputs.services.limit}", f"{self.policy}",
+        )  # fmt: skip
+        return "Case(" + "\n  ".join(parts) + ")"
 
 
 # by hand ------------------------------------------------------------------------------------------------------------
@@ -122,13 +125,33 @@ def policy_of(settings: Settings | None = None, **points: object) -> Policy:
     return Policy(**{**DEFAULTS, **points}, settings=settings or Settings())  # type: ignore[arg-type]
 
 
+HOSTILE_JOBS = 60
+SLOW = {name: (Dist("lognormal", {"median": 2.0, "p95": 10.0}),) for name in OPERATIONS}
+
+
+def hostile(seed: int) -> WorldInputs:
+    """Sixty jobs of minutes on two Spot pools and an on-demand one, slow events, and half an hour to live on Spot."""
+    rng = np.random.default_rng(seed)
+    classes = (
+        JobClass("plain", vcpus=2, retries=2, checkpointable=True, output_gib=1.0),
+        JobClass("rigid", vcpus=1, retries=1),
+    )
+    submit = np.sort(rng.integers(0, 30 * MINUTE, HOSTILE_JOBS)).tolist()
+    runtime = rng.integers(MINUTE, 8 * MINUTE, HOSTILE_JOBS).tolist()
+    work = work_of(classes, submit, runtime, klass=rng.integers(0, 2, HOSTILE_JOBS).tolist())
+    pools = (pool("a", most=4), pool("b", most=4, az=ZONES[1]), pool("c", "on-demand", 2))
+    market = MarketInputs(Interruptions("exponential", mean_ms=30.0 * MINUTE), launch=constant(5))
+    services = ServiceInputs(SLOW, staging_gib_per_s=0.5)
+    return WorldInputs(seed, 0, work, pools, market, services, drain_ms=48 * HOUR)
+
+
 # random -------------------------------------------------------------------------------------------------------------
 def _chance(probability: float) -> st.SearchStrategy[bool]:
     return st.integers(0, 99).map(lambda number: 20 <= number < 20 + 100 * probability)  # hypothesis loves the ends
 
 
 @st.composite
-def job_classes(draw: st.DrawFn, number: int, fits_vcpus: int) -> JobClass:
+def job_classes(draw: st.DrawFn, number: int, fits_vcpus: int, gangs: tuple[int, ...]) -> JobClass:
     """A class whose jobs fit a slot of `fits_vcpus`."""
     poison = draw(_chance(0.12))
     return JobClass(
@@ -148,13 +171,14 @@ def job_classes(draw: st.DrawFn, number: int, fits_vcpus: int) -> JobClass:
         licences={"solver": draw(st.integers(1, 2))} if draw(_chance(0.25)) else {},
         late_penalty_usd_per_hour=draw(st.sampled_from([0.0, 0.5])),
         runtime_on={"m5": 1.3} if draw(_chance(0.3)) else {},
+        gang=draw(st.sampled_from(gangs)),
     )
 
 
 @st.composite
-def works(draw: st.DrawFn, slot_vcpus: int) -> Work:
+def works(draw: st.DrawFn, slot_vcpus: int, gangs: tuple[int, ...]) -> Work:
     """50 to 70 jobs of a few minutes each, in a burst or over two hours, some waiting for others."""
-    classes = tuple(draw(job_classes(number, slot_vcpus)) for number in range(draw(st.integers(1, 3))))
+    classes = tuple(draw(job_classes(number, slot_vcpus, gangs)) for number in range(draw(st.integers(1, 3))))
     count = draw(st.integers(50, 70))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     span_ms = draw(st.sampled_from([0, 30 * MINUTE, 2 * HOUR]))
@@ -203,7 +227,7 @@ def pool_lists(draw: st.DrawFn, source: str, slots: int) -> tuple[Pool, ...]:
         moving = source == "price" or draw(_chance(0.3))
         path = draw(price_paths(0.4 * list_usd, moving=moving)) if purchase == "spot" else flat(list_usd)
         boot = draw(st.sampled_from([constant(30), Dist("lognormal", {"median": 60, "p95": 150})]))
-        most, az = draw(st.integers(1, 12)), draw(st.sampled_from(ZONES))
+        most, az = draw(st.integers(3 if number < 2 else 1, 12)), draw(st.sampled_from(ZONES))  # room for a gang
         name = f"p{number}-{purchase}"
         pools.append(Pool(name, kind, az, purchase, most, vcpus * slots, 4.0 * slots, 0, path, list_usd, boot))
     return tuple(pools)
@@ -271,7 +295,7 @@ def services(draw: st.DrawFn, pools: tuple[Pool, ...]) -> ServiceInputs:
         limit |= {"ec2.run_instances.bucket": draw(st.integers(1, 5)), "ec2.run_instances.refill": 0.05}
     if draw(_chance(0.4)):
         largest = max(each.vcpus for each in pools)
-        limit |= {f"ec2.vcpus.{each.purchase}": largest * draw(st.integers(1, 4)) for each in pools[:2]}
+        limit |= {f"ec2.vcpus.{each.purchase}": largest * draw(st.integers(3, 6)) for each in pools[:2]}
     return ServiceInputs(
         latency=latency,
         probability={name: draw(st.sampled_from([0.1, 0.25, 0.4])) for name in faults},
@@ -341,14 +365,14 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @st.composite
-def cases(draw: st.DrawFn, source: str) -> Case:
-    """A world whose Spot capacity comes and goes by `source`, and a policy."""
+def cases(draw: st.DrawFn, source: str, gangs: tuple[int, ...] = (1,)) -> Case:
+    """A world whose Spot capacity comes and goes by `source`, and a policy. Each class takes its size from `gangs`."""
     slots = draw(st.sampled_from([1, 1, 1, 2, 3]))
     pools = draw(pool_lists(source, slots))
     inputs = WorldInputs(
         seed=draw(st.integers(0, 1 << 16)),
         world=draw(st.integers(0, 3)),
-        work=draw(works(min(each.vcpus for each in pools[:2]) // slots)),
+        work=draw(works(min(each.vcpus for each in pools[:2]) // slots, gangs)),
         pools=pools,
         market=draw(markets(source, pools)),
         services=draw(services(pools)),

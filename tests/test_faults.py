@@ -1,0 +1,202 @@
+"""Every fault that can be injected, twenty times and more, and nothing is lost; and the core against an adversary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from chaos import ADVERSARY, Chaos
+from faulty import RARE, FaultyWorld
+from hypothesis import given
+from hypothesis import strategies as st
+from reckoning import reckon
+from smoke import worlds
+from watch import Watch
+from worlds import (
+    FAULTS,
+    MINUTE,
+    SOURCES,
+    ZONES,
+    Case,
+    S,
+    cases,
+    hostile,
+    policy_of,
+)
+
+from scheduler.policies.place import LowestPrice
+from scheduler.policies.protect import OnNotice, Periodic
+from scheduler.policies.retry import Immediate
+from scheduler.policy import Policy
+from scheduler.settings import Settings
+from sim.clock import TIMER
+from sim.inputs import Dist, Interruptions, Outage, WorldInputs
+
+ENOUGH = 20
+SETTINGS = Settings(lease_ms=2 * MINUTE, tick_ms=30 * S, keep_alive_ms=30 * S, roll_over_at=100)
+OURS = policy_of(SETTINGS, place=LowestPrice("any"), protect=OnNotice(rebalance="checkpoint"))
+
+
+# one trouble at a time ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Trouble:
+    """What is met at least twenty times when the inputs are changed so."""
+
+    met: str
+    change: Callable[[WorldInputs], WorldInputs]
+    policy: Policy = OURS
+
+
+def faulty(*names: str, probability: float = 0.2) -> Callable[[WorldInputs], WorldInputs]:
+    def change(inputs: WorldInputs) -> WorldInputs:
+        chances = dict.fromkeys(names, probability)
+        return replace(inputs, services=replace(inputs.services, probability=chances))
+
+    return change
+
+
+def market(**fields: Any) -> Callable[[WorldInputs], WorldInputs]:
+    return lambda inputs: replace(inputs, market=replace(inputs.market, **fields))
+
+
+def limited(**limits: float) -> Callable[[WorldInputs], WorldInputs]:
+    found = {name.replace("__", "."): value for name, value in limits.items()}
+    return lambda inputs: replace(inputs, services=replace(inputs.services, limit=found))
+
+
+def _poisoned(inputs: WorldInputs) -> WorldInputs:
+    first, *others = inputs.work.classes
+    return replace(inputs, work=replace(inputs.work, classes=(replace(first, fail_probability=1.0), *others)))
+
+
+def _capacity_comes_and_goes(inputs: WorldInputs) -> WorldInputs:
+    up, down = (Dist("exponential", {"mean": mean}) for mean in (900.0, 300.0))
+    return market(interruptions=Interruptions("weibull", up=up, down=down, burst_ms=0))(inputs)
+
+
+def _outages(inputs: WorldInputs) -> WorldInputs:
+    times = [(5 + 12 * number) * MINUTE for number in range(5)]
+    return market(outages=tuple(Outage(ZONES[0], at, at + 6 * MINUTE) for at in times))(inputs)
+
+
+def _all_of(*changes: Callable[[WorldInputs], WorldInputs]) -> Callable[[WorldInputs], WorldInputs]:
+    def change(inputs: WorldInputs) -> WorldInputs:
+        for each in changes:
+            inputs = each(inputs)
+        return inputs
+
+    return change
+
+
+TROUBLES = (
+    *(Trouble(name, faulty(name, probability=0.3)) for name in (*FAULTS, *RARE)),
+    Trouble("agent never registered", faulty("ssm.agent_never_registers")),
+    Trouble("interrupted without a notice", market(notice_probability=0.3)),
+    Trouble("launch failed: capacity", _capacity_comes_and_goes),
+    Trouble("launch failed: ec2.run_instances", limited(ec2__run_instances__bucket=1, ec2__run_instances__refill=0.02)),
+    Trouble("launch failed: ec2.vcpu_quota", limited(ec2__vcpus__spot=8)),
+    Trouble("lease expired", faulty("eventbridge.drop", probability=0.5)),
+    Trouble("notice after the end", market(notice_lead_ms=3 * S)),
+    Trouble("notice lost", faulty("eventbridge.drop", probability=0.5)),
+    Trouble("notice twice", faulty("eventbridge.duplicate", probability=0.5)),
+    Trouble("poison job", _poisoned),
+    Trouble("rebalance alone", market(rebalance_probability=1.0, notice_probability=0.3)),
+    Trouble("rolled over", faulty()),
+    Trouble("spell of failed launches", _capacity_comes_and_goes, policy_of(SETTINGS)),
+    Trouble("stale write refused", faulty("lease.false_expiry")),
+    Trouble("submitted twice", faulty("sqs.duplicate")),
+    Trouble("whole pool reclaimed", _all_of(_capacity_comes_and_goes, market(notice_probability=0.0))),
+    Trouble("zone outage", _outages),
+)
+
+
+def run(inputs: WorldInputs, policy: Policy) -> Watch:
+    watch = Watch(inputs, policy)
+    reckon(watch, FaultyWorld(inputs, policy, watch).run())
+    return watch
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.met.replace(" ", "-"))
+def test_nothing_is_lost_in_trouble(trouble: Trouble) -> None:
+    met = 0
+    for seed in range(40):
+        met += run(trouble.change(hostile(seed)), trouble.policy).seen[trouble.met]
+        if met >= ENOUGH:
+            return
+    pytest.fail(f"{trouble.met}: met {met} times only")
+
+
+def test_nothing_is_lost_when_the_policy_changes_in_mid_flight() -> None:
+    changed = replace(OURS, protect=Periodic(every_ms=MINUTE), retry=Immediate(), place=LowestPrice())
+    for seed in range(ENOUGH):
+        inputs = faulty("lease.false_expiry", "eventbridge.drop")(hostile(seed))
+        watch = Watch(inputs, OURS)
+        world = FaultyWorld(inputs, OURS, watch)
+
+        def change(policy: Policy, world: FaultyWorld = world, watch: Watch = watch) -> None:
+            world.policy = watch.policy = policy
+
+        world.clock.at(20 * MINUTE, TIMER, change, changed)
+        reckon(watch, world.run())
+
+
+# all at once ----------------------------------------------------------------------------------------------------------
+CHANCES = st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=len(RARE), max_size=len(RARE))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_nothing_is_lost_when_all_goes_wrong_at_once(source: str) -> None:
+    seen: Counter[str] = Counter()
+
+    @worlds(60)
+    @given(cases(source), CHANCES)
+    def one(case: Case, chances: list[float]) -> None:
+        rare = dict(zip(RARE, chances, strict=True))
+        services = replace(case.inputs.services, probability={**case.inputs.services.probability, **rare})
+        seen.update(run(replace(case.inputs, services=services), case.policy).seen)
+
+    one()
+    assert not {name: seen[name] for name in RARE if not seen[name]}
+
+
+# the pure core against an adversary -----------------------------------------------------------------------------------
+WRONGS = (
+    "cancelled",
+    "claim refused",
+    "commands performed twice",
+    "event dropped",
+    "event twice",
+    "index stale",
+    "instance lost",
+    "lease expired though alive",
+    "policy changed",
+    "sqs twice",
+    "stale write",
+    "start undeliverable",
+    "timer twice",
+    "write twice",
+)
+
+
+def test_nothing_is_lost_whatever_order_messages_take() -> None:
+    """Messages late, twice, in any order or never; commands done twice; clocks a minute apart; policies changed."""
+    seen: Counter[str] = Counter()
+    attempts = 0
+    for seed in range(300):
+        chaos = Chaos(seed, ADVERSARY, jobs=15, hosts=4)
+        chaos.run(hostile_turns=1_500, calm_turns=20_000)
+        seen.update(chaos.seen)
+        attempts += sum(record.epoch for record in chaos.records.values())
+    assert not {wrong: seen[wrong] for wrong in WRONGS if seen[wrong] < ENOUGH}
+    assert attempts > 2 * 300 * 15  # it hurts
+
+
+@pytest.mark.xfail(strict=True, reason="DependencyMet does not say whose end it tells: told twice, it counts twice")
+def test_no_job_starts_before_its_dependencies_when_they_are_told_twice() -> None:
+    for seed in range(100):
+        chaos = Chaos(seed, ADVERSARY, jobs=15, hosts=4)
+        chaos.dependants_twice = True
+        chaos.run(hostile_turns=1_500, calm_turns=20_000)

@@ -1,0 +1,232 @@
+"""The rules bite: a core with one line changed does not survive a few hostile worlds.
+
+Each mutant is a fault that a scheduler of batch jobs could have, and some have had: the first three lost jobs in 2019.
+"""
+
+from __future__ import annotations
+
+import pytest
+from mutation import Mutant, fresh_modules
+
+SOURCES = ("exponential", "trace", "weibull")
+WORLDS = 25  # of each source, at most: most mutants die in the first few
+
+MUTANTS = (
+    Mutant(
+        "a job is deleted when it is claimed",
+        "scheduler.worker",
+        "return running, (Start(event.job, event.epoch, every_ms, event.timeout_ms),)",
+        "return running, (Complete(event.job, event.epoch),)",
+    ),
+    Mutant(
+        "an interruption spends a retry",
+        "scheduler.events",
+        "frozenset({INTERRUPTED, CHECKPOINTED,",
+        "frozenset({CHECKPOINTED,",
+    ),
+    Mutant(
+        "the backlog is launched again at each tick",
+        "scheduler.fleet",
+        "(need.busy + need.booting + need.idle)",
+        "need.busy",
+    ),
+    Mutant(
+        "whoever reports last completes the job",
+        "scheduler.job",
+        "    if event.epoch != job.epoch:\n        return job, ()  # fenced\n",
+        "",
+    ),
+    Mutant(
+        "an expired lease is not heard",
+        "scheduler.job",
+        'LeaseExpired: Row(lease_expired, ("queued", "leased"), "fenced")',
+        'LeaseExpired: Row(stay, ("queued", "leased"), "fenced")',
+    ),
+    Mutant(
+        "the lease of a new attempt expires with that of an old one",
+        "scheduler.job",
+        "    if event.epoch != job.epoch:\n        return job, ()\n",
+        "",
+    ),
+    Mutant(
+        "an interrupted job is queued at the tail",
+        "scheduler.job",
+        "Queue(policy.order.key(waiting), purchase)",
+        "Queue(policy.order.key(waiting) + waiting.epoch, purchase)",
+    ),
+    Mutant(
+        "a lease keeps its epoch",
+        "scheduler.job",
+        '        "leased",\n        job.epoch + 1,',
+        '        "leased",\n        job.epoch,',
+    ),
+    Mutant(
+        "a leased job is claimed again",
+        "scheduler.job",
+        """        LeaseExpired: Row(lease_expired, ("queued", "leased"), "fenced"),
+        Claimed: Row(stay, ("leased",), "refused"),""",
+        """        LeaseExpired: Row(lease_expired, ("queued", "leased"), "fenced"),
+        Claimed: Row(claimed, ("leased",), "refused"),""",
+    ),
+    Mutant(
+        "a cancelled job runs on",
+        "scheduler.job",
+        'replace(job, phase="cancelled", epoch=job.epoch + 1)',
+        "replace(job, epoch=job.epoch + 1)",
+    ),
+    Mutant(
+        "a delayed job hears of an attempt that ended before",
+        "scheduler.job",
+        '    AttemptEnded: Row(stay, (), "fenced"),\n    LeaseExpired',
+        '    AttemptEnded: Row(attempt_ended, (), "fenced"),\n    LeaseExpired',
+    ),
+    Mutant(
+        "one retry too few",
+        "scheduler.job",
+        "failed.failures <= failed.ticket.spec.retries",
+        "failed.failures < failed.ticket.spec.retries",
+    ),
+    Mutant(
+        "dependants of a failed job wait for ever",
+        "scheduler.job",
+        "return failed, (GiveUp(event.cause), ReleaseDependants(False))",
+        "return failed, (GiveUp(event.cause),)",
+    ),
+    Mutant(
+        "dependants of a job that is done wait for ever",
+        "scheduler.job",
+        "_ENDED_WELL: tuple[JobCommand, ...] = (ReleaseDependants(True),)",
+        "_ENDED_WELL: tuple[JobCommand, ...] = ()",
+    ),
+    Mutant(
+        "a job starts when one of its dependencies is met",
+        "scheduler.job",
+        "return (left, ()) if left.waiting_for else",
+        "return",
+    ),
+    Mutant(
+        "a delayed job is never queued again",
+        "scheduler.job",
+        'TimerFired: Row(delay_over, ("queued", "delayed"))',
+        'TimerFired: Row(stay, ("queued", "delayed"))',
+    ),
+    Mutant(
+        "checkpoints are forgotten",
+        "scheduler.job",
+        "progress_ms=max(event.progress_ms, job.progress_ms)",
+        "progress_ms=0",
+    ),
+    Mutant(
+        "a second submission queues the job again",
+        "scheduler.job",
+        '    Submitted: Row(stay, (), "again"),',
+        '    Submitted: Row(submitted, (), "again"),',
+    ),
+    Mutant(
+        "the job's time limit is ignored",
+        "scheduler.worker",
+        "Start(event.job, event.epoch, every_ms, event.timeout_ms)",
+        "Start(event.job, event.epoch, every_ms, -1)",
+    ),
+    Mutant(
+        "an idle worker stays for ever",
+        "scheduler.worker",
+        "    if event.name != KEEP_ALIVE:\n        return worker, ()",
+        "    if event.name != BOOT:\n        return worker, ()",
+    ),
+    Mutant(
+        "an agent that never registers is waited for",
+        "scheduler.worker",
+        'TimerFired: Row(timer_when_booting, ("stopping", "booting"), "never registered")',
+        'TimerFired: Row(stay, ("stopping", "booting"), "never registered")',
+    ),
+    Mutant(
+        "a worker is stopped as soon as it has booted",
+        "scheduler.worker",
+        'Ready: Row(ready, ("claiming",))',
+        'Ready: Row(notice_without_job, ("stopping",))',
+    ),
+    Mutant(
+        "no execution rolls over",
+        "scheduler.worker",
+        "    report = _report(worker, event)\n    if history < settings.roll_over_at:",
+        "    report = _report(worker, event)\n    if history > 0:",
+    ),
+    Mutant(
+        "the job of a lost worker is not given back",
+        "scheduler.worker",
+        'return _without_job(worker, "gone"), (Release(worker.job, worker.epoch, INTERRUPTED, -1),)',
+        'return _without_job(worker, "gone"), ()',
+    ),
+    Mutant(
+        "the job of a worker that hears a notice is not given back",
+        "scheduler.worker",
+        "(Release(worker.job, worker.epoch, cause, -1), stop)",
+        "(stop,)",
+    ),
+    Mutant(
+        "a worker takes any report for that of its job",
+        "scheduler.worker",
+        "    if event.job != worker.job or event.epoch != worker.epoch:\n        return worker, ()\n    settings",
+        "    settings",
+    ),
+    Mutant(
+        "a failure is reported as a success",
+        "scheduler.worker",
+        "    if event.cause == DONE:\n        return Complete",
+        "    if event.cause != CHECKPOINTED:\n        return Complete",
+    ),
+    Mutant(
+        "the budget is no limit",
+        "scheduler.fleet",
+        "if seen.budget_usd and seen.spent_usd >= seen.budget_usd:",
+        "if False:",
+    ),
+    Mutant(
+        "launches go on after the budget is spent",
+        "scheduler.fleet",
+        'Tick: Row(stay, ("closed",), "the budget is spent")',
+        'Tick: Row(tick, ("closed",), "the budget is spent")',
+    ),
+    Mutant(
+        "two classes fill the same room of a pool",
+        "scheduler.fleet",
+        "                room[pool] -= count\n",
+        "",
+    ),
+    Mutant(
+        "each launch is counted on once more",
+        "scheduler.policies.scale",
+        "need.busy + max(need.queued, need.booting + need.idle))\n\n\n@record\nclass DrainTime",
+        "need.busy + need.queued + need.booting + need.idle)\n\n\n@record\nclass DrainTime",
+    ),
+)
+
+
+def dies(mutant: Mutant | None) -> str:
+    """Which rule a core broke in these worlds; "" if it lived."""
+    with fresh_modules(mutant):
+        from smoke import adversary, check, directed, meet
+
+        try:
+            for case in directed():
+                check(case)
+            adversary()
+            for source in SOURCES:
+                meet(source, WORLDS)
+        except AssertionError as death:
+            return str(death)
+    return ""
+
+
+def test_the_core_as_it_is_lives() -> None:
+    assert dies(None) == ""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_a_mutant_dies(mutant: Mutant) -> None:
+    assert dies(mutant), f"{mutant.name}: nobody noticed"
+
+
+def test_mutants_differ() -> None:
+    assert len({mutant.source() for mutant in MUTANTS}) == len(MUTANTS) >= 12
