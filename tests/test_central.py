@@ -396,7 +396,7 @@ def test_waits_for_dispatch_are_those_of_MD1() -> None:
     """A dispatch takes the head node 1 s: with workers enough, jobs wait as on a single server of that speed."""
     rho, means, controls = 0.7, [], []
     rng = np.random.default_rng(31)
-    for _ in range(20):
+    for _ in range(12):
         gaps = rng.exponential(1 / rho, 1_500)
         submit = np.r_[np.zeros(40, dtype=np.int64), HOUR + np.rint(np.cumsum(gaps) * S).astype(np.int64)]
         work = work_of((JobClass("job"),), submit.tolist(), [S] * len(submit))

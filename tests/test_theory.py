@@ -94,7 +94,7 @@ def assert_close(measured: tuple[float, float], exact: float) -> None:
 
 @pytest.mark.parametrize(("servers", "rho"), MMC)
 def test_mean_waits_of_MMc(servers: int, rho: float) -> None:
-    assert_close(estimate(*mmc_worlds(servers, rho, worlds=40, jobs=2_000)), mmc_wait(servers, rho))
+    assert_close(estimate(*mmc_worlds(servers, rho, worlds=30, jobs=1_500)), mmc_wait(servers, rho))
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ SERVICES: dict[str, tuple[Any, Any, float]] = {
 @pytest.mark.parametrize("kind", SERVICES)
 def test_mean_waits_of_MG1(kind: str, rho: float) -> None:
     services, residuals, second_moment = SERVICES[kind]
-    assert_close(estimate(*mg1_worlds(rho, services, residuals, 40, 2_000)), mg1_wait(rho, second_moment))
+    assert_close(estimate(*mg1_worlds(rho, services, residuals, 30, 1_500)), mg1_wait(rho, second_moment))
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_attempts_are_geometric() -> None:
 
 def test_what_an_interruption_costs_beside_the_work() -> None:
     """(1 / lambda + R)(e^(lambda T) - 1): R is the wait for the next tick, and the launch."""
-    mean_h, work_h, launch_s, worlds = 2.0, 2.0, 1_800.0, 800
+    mean_h, work_h, launch_s, worlds = 2.0, 2.0, 1_800.0, 400
     settings = Settings(tick_ms=MINUTE, boot_timeout_ms=HOUR)
     tallies = [
         interrupted(mean_h, work_h, 1, world=world, launch_s=launch_s, settings=settings) for world in range(worlds)
@@ -140,7 +140,7 @@ def failing(probability: float, retries: int, jobs: int, retry: object) -> tuple
 
 def test_a_job_that_may_fail_is_tried_so_often() -> None:
     """(1 - q^m) / p attempts for m tries of failure probability q."""
-    q, tries, jobs = 0.4, 4, 20_000
+    q, tries, jobs = 0.4, 4, 8_000
     tally, _ = failing(q, tries - 1, jobs, Immediate())
     assert_mean(column(tally.jobs.attempts).astype(float), (1 - q**tries) / (1 - q))
     given_up = np.array(tally.jobs.status) == GAVE_UP
@@ -149,7 +149,7 @@ def test_a_job_that_may_fail_is_tried_so_often() -> None:
 
 def test_full_jitter_delays_are_uniform_below_their_ceiling() -> None:
     """U(0, min(cap, b 2^n)): mean ceiling / 2 and standard deviation ceiling / sqrt(12), for each n."""
-    jobs, base_ms, cap_ms, retries = 4_000, 60_000, 400_000, 5
+    jobs, base_ms, cap_ms, retries = 2_000, 60_000, 400_000, 5
     _, facts = failing(1.0, retries, jobs, FullJitter(base_ms, cap_ms, budget_ms=HOUR))
     ends = {(fact.number, fact.attempt): fact.end_ms for fact in facts}
     for n in range(retries):

@@ -148,7 +148,7 @@ def test_priorities_wait_as_cobham_says() -> None:
     strict = PriorityWithAgeing(points_per_hour=1e-9)
     waits, controls = [], []
     rng = np.random.default_rng(12)
-    for _ in range(40):
+    for _ in range(25):
         klass = (rng.random(2_500) >= share).astype(int)
         gaps, services = rng.exponential(1 / rho, 2_500), rng.exponential(1.0, 2_500)
         submit, runtime = (np.rint(values * unit_ms).astype(np.int64) for values in (np.cumsum(gaps), services))
