@@ -1,4 +1,4 @@
-"""`make bench`: how fast and how large the simulator is, on pinned scenarios, beside a bare SimPy loop of the same work.
+"""`make bench`: how fast and how large the simulator is, on pinned scenarios, beside a bare SimPy loop of the same.
 
 Each case runs in a process of its own, so that its peak memory is its own; seconds are CPU seconds of that process.
 A case says what it must reach; the machine's speed shows in the SimPy loop, which is timed in the same run.
@@ -42,7 +42,14 @@ def _inputs(case: Case):  # type: ignore[no-untyped-def]
     import numpy as np
 
     from sim.inputs import (
-        Dist, Interruptions, JobClass, MarketInputs, Pool, PricePath, WorldInputs, Work,
+        Dist,
+        Interruptions,
+        JobClass,
+        MarketInputs,
+        Pool,
+        PricePath,
+        Work,
+        WorldInputs,
     )
     from sim.streams import Streams
     from spotbed.build import service_inputs
@@ -52,14 +59,37 @@ def _inputs(case: Case):  # type: ignore[no-untyped-def]
     runtime = (-np.log1p(-streams.per_entity("runtime", 0, n)) * MEAN_S * 1000).astype(np.int64) + 1
     gap_ms = 0 if case.at_once else MEAN_S * 1000 / case.workers
     submit = (-np.log1p(-streams.per_entity("arrival", 0, n)) * gap_ms).cumsum().astype(np.int64)
-    work = Work((JobClass("job", checkpointable=True),), np.zeros(n, np.int32), submit, runtime, runtime,
-                np.ones(n, np.int32), streams.per_entity("outcome", 0, n), streams.per_entity("string", 0, n))
+    work = Work(
+        (JobClass("job", checkpointable=True),),
+        np.zeros(n, np.int32),
+        submit,
+        runtime,
+        runtime,
+        np.ones(n, np.int32),
+        streams.per_entity("outcome", 0, n),
+        streams.per_entity("string", 0, n),
+    )
     price = PricePath(np.zeros(1, np.int64), np.array([0.0348]))
-    pool = Pool("spot", "c6i.large", "us-east-1a", "spot", case.workers, 2, 4.0, 0, price, 0.085,
-                Dist("constant", {"value": 60.0}))
+    pool = Pool(
+        "spot",
+        "c6i.large",
+        "us-east-1a",
+        "spot",
+        case.workers,
+        2,
+        4.0,
+        0,
+        price,
+        0.085,
+        Dist("constant", {"value": 60.0}),
+    )
     market = MarketInputs(Interruptions("exponential", mean_ms=LIFETIME_S * 1000))
-    services = service_inputs(ServicesPreset.load().with_overrides({"ec2.run_instances.refill": 1e6,
-        "ec2.run_instances.bucket": 1e6, "ec2.vcpus.spot": 1e7}), "decoupled")
+    services = service_inputs(
+        ServicesPreset.load().with_overrides(
+            {"ec2.run_instances.refill": 1e6, "ec2.run_instances.bucket": 1e6, "ec2.vcpus.spot": 1e7}
+        ),
+        "decoupled",
+    )
     return WorldInputs(7, 0, work, (pool,), market, services)
 
 
@@ -133,9 +163,12 @@ def main() -> int:
         failed += short or large
         least = f" (at least {case.least_per_s:,.0f})" if case.least_per_s else ""
         most = f" (at most {case.most_mb:,.0f})" if case.most_mb else ""
-        print(f"{case.name}: {ours['jobs_per_s']:,.0f} jobs per CPU second{least}{' TOO SLOW' if short else ''}, "
-              f"{ours['mb']:,.0f} MB{most}{' TOO LARGE' if large else ''}, {ours['interrupted']:.1%} of attempts interrupted; "
-              f"bare SimPy loop {loop['jobs_per_s']:,.0f}, ratio {ours['jobs_per_s'] / loop['jobs_per_s']:.3f}", flush=True)
+        print(
+            f"{case.name}: {ours['jobs_per_s']:,.0f} jobs per CPU second{least}{' TOO SLOW' if short else ''}, "
+            f"{ours['mb']:,.0f} MB{most}{' TOO LARGE' if large else ''}, {ours['interrupted']:.1%} of attempts lost; "
+            f"bare SimPy loop {loop['jobs_per_s']:,.0f}, ratio {ours['jobs_per_s'] / loop['jobs_per_s']:.3f}",
+            flush=True,
+        )
     return 1 if failed else 0
 
 

@@ -27,6 +27,7 @@ class ClassCount:
     busy: int  # workers that run a job of this class
     booting: int  # workers launched for this class that are not ready yet
     idle: int  # workers launched for this class that have nothing to do
+    seats: int = 1  # workers that the largest gang of this class needs at once
 
 
 @record

@@ -89,8 +89,8 @@ def bounds(made: Blueprint, finished: Finished, labels: Sequence[str]) -> dict[s
 
 
 def _done_by_all(finished: Finished, labels: Sequence[str], world: int) -> npt.NDArray[np.bool_]:
-    """The jobs that every policy did which did nearly as many as the best: a bound for what a policy that loses jobs has
-    done would say little of the others."""
+    """The jobs that every policy did which did nearly as many as the best: a bound for what a policy that loses jobs
+    has done would say little of the others."""
     masks = [np.frombuffer(finished.results[label][world].done, dtype=np.bool_) for label in labels]
     most = max(int(mask.sum()) for mask in masks)
     full = [mask for mask in masks if mask.sum() >= _NEARLY_ALL * most]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,13 +24,13 @@ PAIR, FOUR = JobClass("pair", gang=2, checkpointable=True), JobClass("four", gan
 ONE = JobClass("one")
 
 
-def run(work: Work, pools: tuple[Pool, ...], *, settings: Settings = QUICK, **fields: object) -> tuple[Tally, Journal]:
-    """A world without latencies, unless `fields` say so."""
-    inputs = WorldInputs(1, 0, work, pools, fields.pop("market", MarketInputs()), ServiceInputs(), **fields)  # type: ignore[arg-type]
+def run(
+    work: Work, pools: tuple[Pool, ...], *, protect: object = None, market: MarketInputs | None = None, **fields: object
+) -> tuple[Tally, Journal]:
+    """A world without latencies."""
+    inputs = WorldInputs(1, 0, work, pools, market or MarketInputs(), ServiceInputs(), **fields)  # type: ignore[arg-type]
     journal = Journal()
-    return DecoupledWorld(
-        inputs, policy_of(settings, protect=fields.pop("protect", NoProtection())), journal
-    ).run(), journal
+    return DecoupledWorld(inputs, policy_of(QUICK, protect=protect or NoProtection()), journal).run(), journal
 
 
 def attempts(journal: Journal) -> dict[tuple[str, int], list[AttemptFact]]:
@@ -85,7 +86,7 @@ def test_a_gang_is_as_slow_as_its_slowest_member() -> None:
     assert {each.end_ms - each.start_ms for each in members} == {15 * MINUTE}
 
 
-# interruptions ----------------------------------------------------------------------------------------------------------
+# interruptions --------------------------------------------------------------------------------------------------------
 def shortage(at_ms: int, until_ms: int, before: int, during: int) -> MarketInputs:
     """EC2 has `before` instances, and `during` for a while; it says nothing in advance."""
     steps = np.array([0, at_ms, until_ms, 1 << 40]), np.array([before, during, before, before])
@@ -110,7 +111,7 @@ def test_one_interruption_ends_all_and_costs_all_their_work_since_the_checkpoint
     assert tally.pools[0].ms[USEFUL] == 4 * 10 * MINUTE
 
 
-# together with others -----------------------------------------------------------------------------------------------------
+# together with others -------------------------------------------------------------------------------------------------
 def starts(journal: Journal) -> dict[str, int]:
     return {job: members[0].start_ms for (job, epoch), members in attempts(journal).items() if epoch == 1}
 
@@ -145,7 +146,7 @@ def test_two_gangs_do_not_wait_for_each_others_workers() -> None:
     tally, journal = run(work, (pool(most=5),))
     assert set(tally.jobs.status) == {DONE}
     spans = sorted((members[0].start_ms, members[0].end_ms, len(members)) for members in attempts(journal).values())
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))  # 3 + 4 > 5
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))  # 3 + 4 > 5
     assert [size for *_, size in spans] == [4, 3, 4, 3]
 
 

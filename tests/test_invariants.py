@@ -15,6 +15,7 @@ from watch import Watch
 from worlds import FAULTS, HOUR, MINUTE, SOURCES, ZONES, Case, S, constant, hostile, policy_of, pool, work_of
 
 from scheduler.policies.place import LowestPrice
+from scheduler.policies.scale import DrainTime
 from scheduler.settings import Settings
 from sim.decoupled import DecoupledWorld
 from sim.inputs import Dist, Interruptions, JobClass, MarketInputs, Outage, ServiceInputs, WorldInputs
@@ -55,6 +56,15 @@ def test_nothing_is_lost_of_gangs(source: str) -> None:
     """Jobs on two or three workers at once, among others."""
     seen, _ = meet(source, 60, gangs=(1, 2, 3))
     assert seen["lease expired"] >= 20
+
+
+@pytest.mark.xfail(strict=True, reason="the simulator does not tell the fleet how many workers a gang needs at once")
+def test_a_gang_gets_all_of_its_workers_also_when_less_would_do_for_its_work() -> None:
+    """A minute of work for three workers at once, and an hour to do it in."""
+    work = work_of((JobClass("job", vcpus=2, gang=3),), [0], [MINUTE])
+    inputs = WorldInputs(1, 0, work, (pool(),), MarketInputs(), ServiceInputs(), drain_ms=HOUR)
+    patient = replace(OURS, scale=DrainTime(target_ms=HOUR))
+    assert list(simulate(inputs, patient).jobs.status) == [1]
 
 
 # L1 -------------------------------------------------------------------------------------------------------------------

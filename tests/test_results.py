@@ -207,7 +207,8 @@ def test_the_lines_below_the_table(results: dict[str, Any]) -> None:
     notes = results_table(results).notes
     above = results["policies"][1]["metrics"]["cost_usd"]["mean"] / 371.2 - 1
     assert notes[0].startswith(
-        f"No policy that does all this work can be below: cost {usd(371.2)}, makespan {duration(30_000)}. The cheapest, div+ckpt, is "
+        "No policy that does all this work can be below: "
+        f"cost {usd(371.2)}, makespan {duration(30_000)}. The cheapest, div+ckpt, is "
     )
     assert notes[0].endswith(f" {percent(above)} above it.")
     assert (

@@ -346,8 +346,8 @@ DECOUPLED = tuple(name for name, (_, architecture, _) in PRESETS.items() if arch
 
 
 @st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    """A built-in policy, or the points mixed."""
+def policies(draw: st.DrawFn, *, gangs: bool) -> Policy:
+    """A built-in policy, or the points mixed. Where there are gangs, none that may launch less than one needs."""
     settings = draw(settings_of())
     if draw(_chance(0.3)):
         _, _, points = PRESETS[draw(st.sampled_from(DECOUPLED))]
@@ -357,7 +357,7 @@ def policies(draw: st.DrawFn) -> Policy:
         settings,
         order=draw(st.sampled_from(ORDERS)),
         place=LowestPrice("any") if moves else draw(st.sampled_from(PLACES)),
-        scale=draw(st.sampled_from(SCALES)),
+        scale=draw(st.sampled_from(SCALES[: len(SCALES) - gangs])),
         retry=draw(st.sampled_from(RETRIES)),
         protect=draw(st.sampled_from(PROTECTS)),
         move=draw(st.sampled_from(MOVES)) if moves else Stay(),
@@ -382,4 +382,4 @@ def cases(draw: st.DrawFn, source: str, gangs: tuple[int, ...] = (1,)) -> Case:
         licences={"solver": draw(st.integers(2, 5))},
         slots_per_instance=slots,
     )
-    return Case(inputs, draw(policies()))
+    return Case(inputs, draw(policies(gangs=gangs != (1,))))

@@ -29,7 +29,7 @@ class BacklogAndBusy:
 @record
 class DrainTime:
     """As many workers as empty the backlog in the target time. By the jobs' estimates; busy workers are added; at least
-    one, at most one per waiting job."""
+    one (or as many as a gang needs), at most one per waiting job."""
 
     target_ms: int = 3_600_000
     max_workers: int = 1_000_000
@@ -38,5 +38,5 @@ class DrainTime:
         if need.queued <= 0:
             return need.busy + need.booting + need.idle
         wanted = -(-need.queued_work_ms // max(1, self.target_ms))
-        more = min(need.queued, max(1, wanted))
+        more = min(need.queued, max(need.seats, wanted))
         return min(self.max_workers, need.busy + max(more, need.booting + need.idle))
