@@ -18,6 +18,7 @@ from scheduler.central import Dispatch, JobEnded, QueueClass, Running, SlotsChan
 from scheduler.commands import Claim, Queue
 from scheduler.events import AttemptEnded, NothingToClaim, Tick, Woken
 from scheduler.job_record import Job
+from scheduler.observation import Observation
 from scheduler.policy import Policy
 from sim import index
 from sim.clock import TIMER
@@ -93,11 +94,28 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         self._worker(worker, event)
 
     def _fleet(self, event: Any) -> None:
-        """While the head node is down nothing is launched."""
-        if not self.head.is_down:
-            super()._fleet(event)
-        elif not isinstance(event, Tick):
-            self.head.miss(self._fleet, event)
+        """While the head node is down nothing is launched; a busy one wants workers for what it will start."""
+        if not isinstance(event, Tick):
+            if self.head.is_down:
+                self.head.miss(self._fleet, event)
+            else:
+                super()._fleet(event)
+        elif not self.head.is_down:
+            super()._fleet(replace(event, observation=self._observed(event.observation)))
+
+    def _observed(self, seen: Observation) -> Observation:
+        """The backlog, as far as the head node can dispatch it until the next tick: workers for more would idle."""
+        gap_us = self.head.state.gap_us
+        if not gap_us:
+            return seen
+        most = max(1, self.policy.settings.tick_ms * 1_000 // gap_us)
+        classes = []
+        for need in seen.classes:
+            queued = min(need.queued, most)
+            most -= queued
+            work_ms = need.queued_work_ms * queued // max(1, need.queued)
+            classes.append(replace(need, queued=queued, queued_work_ms=work_ms))
+        return replace(seen, classes=tuple(classes))
 
     def _timer(self, timer: tuple[LiveWorker, int, str]) -> None:
         """No idle worker is stopped while jobs wait for it, or by a head node that is down."""

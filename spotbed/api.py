@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spotbed.build import Blueprint, blueprint
 from spotbed.comparison import Finished, compare_worlds
 from spotbed.errors import InputError, Problem
-from spotbed.files import check_replaceable, new_folder, report_folder, write_text
+from spotbed.files import MARK, check_replaceable, new_folder, report_folder, write_text
 from spotbed.frames import journal_frame, run_data
 from spotbed.policies.compose import Composed
 from spotbed.progress import Progress, Silent
@@ -352,6 +352,9 @@ def _write_report(folder: Path, written_as: str, out: Path | None) -> list[Path]
     from spotbed.report.html import write_comparison_html, write_run_html
     from spotbed.report.markdown import write_comparison_markdown, write_run_markdown
 
+    if not (folder / MARK).is_file():
+        hint = "`spotbed run` and `spotbed compare` write them."
+        raise InputError(Problem("is no folder of a run or a comparison.", str(folder), hint=hint))
     whole = frames.is_comparison(folder)
     data: Any = frames.load_comparison(folder) if whole else frames.load_run(folder)
     place = out or folder

@@ -278,14 +278,17 @@ class InMemory:
         call(self.functions.deliver(worker, event_id, wire(make(self.clock.now_ms))))
 
     # commands of a worker ---------------------------------------------------------------------------------------
-    def _perform(self, worker: str, identity: str, command: Any) -> None:
+    def _perform(self, worker: str, identity: str, command: Any) -> None:  # noqa: C901 one branch a command
         row, instance = self.workers[worker], self.ec2.instances[worker]
         match command:
             case Claim():
                 row.timer = None
                 self._claim(worker, row, identity)
             case Start():
-                if instance.wrapper is None or instance.wrapper.key != (command.job, command.epoch):
+                if instance.ended_ms != NOT_YET:
+                    if self._first(identity):
+                        self._say(worker, Lost)  # SSM refuses an instance that is gone
+                elif instance.wrapper is None or instance.wrapper.key != (command.job, command.epoch):
                     self._start(worker, instance, command)
             case Complete() | Fail() | Release():
                 if self._first(identity):

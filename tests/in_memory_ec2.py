@@ -70,6 +70,7 @@ class Instance:
     pool: Pool
     running_ms: int = NOT_YET
     ended_ms: int = NOT_YET
+    doomed: bool = False
     wrapper: Wrapper | None = None
 
 
@@ -206,9 +207,11 @@ class Ec2:
     def live(self, pool: str) -> list[Instance]:
         return [each for each in self.instances.values() if each.pool.id == pool and each.ended_ms == NOT_YET]
 
+    def _most(self, pool: str) -> int:
+        return [count for at_ms, count in self._capacity[pool] if at_ms <= self._clock.now_ms][-1]
+
     def room(self, pool: str) -> int:
-        now = self._clock.now_ms
-        return [count for at_ms, count in self._capacity[pool] if at_ms <= now][-1] - len(self.live(pool))
+        return self._most(pool) - len(self.live(pool))
 
     def launch(self, pool: str, count: int) -> list[Instance]:
         """As many instances as there is room for, at most `count`."""
@@ -240,7 +243,9 @@ class Ec2:
         """What is above the new capacity goes, all at once; after a notice, if the market gives any."""
         now, market = self._clock.now_ms, self._inputs.market
         end_ms = now + (market.notice_lead_ms if market.notice_probability else 0)
-        for instance in sorted(self.live(pool), key=self._turn)[: max(0, -self.room(pool))]:
+        standing = sorted((each for each in self.live(pool) if not each.doomed), key=self._turn)
+        for instance in standing[: max(0, len(standing) - self._most(pool))]:
+            instance.doomed = True
             self._clock.at(end_ms, MARKET, partial(self._take, instance))
             if end_ms > now and instance.running_ms != NOT_YET and not self._drops():
                 self._say(instance.name, lambda at_ms: Notice(at_ms, max(0, end_ms - at_ms)))

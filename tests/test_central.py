@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,15 +43,19 @@ from scheduler.policies.scale import BacklogAndBusy
 from scheduler.settings import Settings
 from scheduler.table import UnknownTransition
 from sim.inputs import HeadNode, Interruptions, JobClass, MarketInputs, ServiceInputs, WorldInputs
+from spotbed.build import blueprint
 from spotbed.journal import Journal
 from spotbed.metering import DONE, UNFINISHED, Tally
+from spotbed.scenario.load import load_scenario
 from spotbed.services_preset import ServicesPreset
-from spotbed.worlds import simulate
+from spotbed.worlds import run_world, simulate
 
 ANY_WORLD = settings(
     max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
 )
 FIFO = core_policy(order=Fifo())
+SCENARIO = Path(__file__).parent.parent / "scenarios" / "central-limits.yaml"
+CENTRALS = ("central", "central-fails")
 
 
 # a sorted sequence --------------------------------------------------------------------------------------------------
@@ -501,3 +506,30 @@ def test_a_busy_head_node_keeps_the_workers_that_it_has_jobs_for(keep_alive_ms: 
 def test_the_timer_has_the_name_that_the_driver_knows() -> None:
     play = Play(1)
     assert central.step(Central(), SlotsChanged(0, "cluster", 1), play.policy)[1] == (SetTimer(DISPATCH, 0),)
+
+
+# the scenario: figures 3 and 4 of the article as numbers -------------------------------------------------------------
+def limits(label: str, *overrides: str) -> dict[str, float]:
+    """The metrics of one world of scenarios/central-limits.yaml with 2,000 jobs."""
+    made = blueprint(load_scenario(SCENARIO, ["workload.jobs=2000", *overrides]))
+    return run_world(made, made.composed[label], 0).result.metrics
+
+
+def test_throughput_is_capped_by_the_dispatch_rate_and_grows_with_the_workers_without_one() -> None:
+    """Jobs a second over the whole run, boot and last jobs included; the head node starts 2 a second."""
+    without, central_ones = (
+        [2_000 / limits(label, f"capacity.pools.c6i.max={most}")["makespan_s"] for most in (200, 400, 800)]
+        for label in ("decoupled", "central")
+    )
+    assert without[0] == pytest.approx(central_ones[0], rel=0.02)
+    assert without[1] > 1.5 * without[0]
+    assert without[2] > 1.3 * without[1] > 2.0
+    assert central_ones[1] == pytest.approx(central_ones[2], rel=0.01)
+    assert max(central_ones) < 2.0
+
+
+def test_a_failure_of_the_head_node_costs_its_length() -> None:
+    up, down = (limits(label, "policies.central-fails.central.fails=[{at: 5m, for: 30m}]") for label in CENTRALS)
+    assert down["makespan_s"] - up["makespan_s"] == pytest.approx(1_800, abs=60)  # workers come at the next tick
+    assert down["jobs_done"] == up["jobs_done"] == 2_000
+    assert down["cost_usd"] > 1.5 * up["cost_usd"]

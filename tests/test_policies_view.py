@@ -29,7 +29,8 @@ from sim.inputs import Interruptions, JobClass, MarketInputs, ServiceInputs, Wor
 REACHABLE = {
     "FleetView": "now_ms observation room",
     "Observation": "classes pools jobs spent_usd budget_usd changeover_ms reaction_ms",
-    "ClassCount": "key shape purchase tenant vcpus memory_gib gpus queued queued_work_ms oldest_ms busy booting idle seats",
+    "ClassCount": "key shape purchase tenant vcpus memory_gib gpus queued queued_work_ms oldest_ms busy booting idle "
+    "seats",
     "PoolCount": "id instance_type az purchase vcpus memory_gib gpus max price_usd_per_hour on_demand_usd_per_hour "
     "booting busy idle last_launch last_launch_ms interruptions worker_ms available_now",
     "JobSight": "job key phase purchase bound worker progress_ms estimate_ms submit_ms deadline_ms",

@@ -100,6 +100,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=128)]
 Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_printable)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 WholeNumber = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Shape = Annotated[float, Field(ge=0.05, le=100)]  # of a Weibull distribution; beyond it, its mean is no number
 Positive = Annotated[float, Field(gt=0, le=1e12)]
 Amount = Annotated[float, Field(ge=0, le=1e12)]
 Probability = Annotated[float, Field(ge=0, le=1)]

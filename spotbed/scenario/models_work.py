@@ -18,6 +18,7 @@ from spotbed.scenario.models_base import (
     Probability,
     Section,
     Several,
+    Shape,
     Shorthand,
     WholeNumber,
     as_written,
@@ -67,7 +68,7 @@ class Weibull(Distribution):
     """With shape < 1 what has lasted long lasts longer; shape 1 is exponential."""
 
     dist: Literal["weibull"]
-    shape: Positive = Field(description="below 1: a decreasing hazard")
+    shape: Shape = Field(description="below 1: a decreasing hazard")
     scale: Span = Field(description="63 % are shorter")
 
 

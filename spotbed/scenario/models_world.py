@@ -16,6 +16,7 @@ from spotbed.scenario.models_base import (
     Probability,
     Section,
     Several,
+    Shape,
     Shorthand,
     as_written,
     default,
@@ -137,7 +138,7 @@ Prices = Annotated[
 class Spells(Section):
     """How long a pool stays up, or down: Weibull."""
 
-    shape: Positive = Field(description="below 1: a decreasing hazard")
+    shape: Shape = Field(description="below 1: a decreasing hazard")
     scale: Span = Field(description="63 % are shorter")
 
 

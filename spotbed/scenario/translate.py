@@ -90,7 +90,8 @@ class Translator:
             return f"{shown(value)} is not known.", suggestion(value, choices), ""
         if kind in _BOUNDS:
             words, bound = _BOUNDS[kind]
-            return f"{words} {context[bound]:g}, not {shown(value)}.", "", ""
+            limit = context[bound]
+            return f"{words} {limit if isinstance(limit, int) else format(limit, 'g')}, not {shown(value)}.", "", ""
         if kind == "string_pattern_mismatch":
             return f"{shown(value)} is no name.", _NAME, ""
         if kind.startswith("too_"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from spotbed.scenario.problems import shown, suggestion
 from spotbed.traces.availability import events_of_log, is_log
 from spotbed.traces.table import Table, read_table, refuse
 from spotbed.work.textfile import read_text
+from spotbed.work.values import LARGEST
 
 EVENTS = ("preempted", "interrupted")  # how a lifetime ends that EC2 (or another cloud) ended
 _COLUMNS = {"lifetime_s": ("lifetime", "duration_s"), "end_reason": ("reason",)}
@@ -76,7 +76,7 @@ def _duration(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= LARGEST else None
 
 
 def _bad(table: Table, row: int, text: str) -> Problem:

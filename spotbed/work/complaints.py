@@ -13,9 +13,10 @@ _LONGEST_VALUE = 60
 class Complaints:
     """Collects the malformed jobs of one file; `what` names the lines in the summary, as in "lines are no SWF jobs"."""
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, hint: str = "Go on without them with --lenient.") -> None:
         self.path = path
         self.what = what
+        self.hint = hint
         self._problems: list[Problem] = []
         self._lines: set[tuple[int | None, int]] = set()
 
@@ -47,5 +48,5 @@ class Complaints:
         summary = f"{len(self._lines)} of {of} {self.what}"
         if lenient:
             return [f"{summary}: left out"]
-        total = Problem(f"{summary}.", file=str(self.path), hint="Go on without them with --lenient.")
+        total = Problem(f"{summary}.", file=str(self.path), hint=self.hint)
         raise InputError([*self._problems, total])
