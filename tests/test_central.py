@@ -36,6 +36,7 @@ from scheduler.central import (
 from scheduler.commands import SetTimer
 from scheduler.ordered import Ordered
 from scheduler.policies.backfill import Easy
+from scheduler.policies.move import Stay
 from scheduler.policies.order import Fifo, ShortestJobFirst
 from scheduler.policies.place import LowestPrice
 from scheduler.policies.protect import NoProtection
@@ -334,7 +335,7 @@ def test_a_head_node_without_limits_does_what_the_workers_would_do_themselves(so
     none = np.zeros(len(case.inputs.work), dtype=np.int32)
     work = replace(case.inputs.work, classes=(klass,), klass=none, after={})
     inputs = replace(without_services(case), work=work, pools=(spot,), slots_per_instance=1)
-    policy = replace(case.policy, place=LowestPrice())
+    policy = replace(case.policy, place=LowestPrice(), move=Stay())
     ours, theirs = (simulate(inputs, replace(policy, architecture=name)) for name in ("central", "decoupled"))
     assert list(ours.jobs.end_ms) == list(theirs.jobs.end_ms)
     for our, their in zip(ours.pools, theirs.pools, strict=True):
