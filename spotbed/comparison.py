@@ -134,7 +134,7 @@ def compare_worlds(
         total, note = len(tasks), f"{len(done)} of {len(tasks)} were finished before" if done else ""
         progress.update(len(done), total, note)
         todo = [task for task in tasks if task not in done]
-        errand = _Errand(path, tuple(overrides), made.scenario.sha256, store)
+        errand = _Errand(Path.cwd(), path, tuple(overrides), made.scenario.sha256, store)
         with _saying_what_is_kept(store, tasks):
             for task, kept in _run_all(todo, errand, processes or os.cpu_count() or 1):
                 done[task] = kept
@@ -182,6 +182,7 @@ def _run_all(tasks: Sequence[_Task], errand: _Errand, processes: int) -> Iterato
 
 def _run_batch(errand: _Errand, tasks: Sequence[_Task]) -> list[tuple[_Task, Kept]]:
     _end_with_parent()
+    os.chdir(errand.folder)  # joblib's processes outlive one comparison, and stay where they began
     return [(task, errand.run(task)) for task in tasks]
 
 
@@ -202,6 +203,7 @@ def _end_with_parent() -> None:
 class _Errand:
     """What a process needs to know to run tasks of a comparison."""
 
+    folder: Path  # the current one, at which relative paths start
     path: Path
     overrides: tuple[str, ...]
     scenario_sha256: str

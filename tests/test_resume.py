@@ -190,6 +190,19 @@ def interrupted_after(worlds: int, **options: Any) -> None:
         api.compare_scenario("s.yaml", jobs=1, progress=Impatient(), **options)
 
 
+def test_processes_that_are_used_again_read_the_scenario_of_the_folder_they_are_called_from(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for jobs in (4, 6):
+        folder = here / str(jobs)
+        folder.mkdir()
+        (folder / "slow.py").write_text(SLOW)
+        (folder / "s.yaml").write_text(SCENARIO.replace("jobs: 8", f"jobs: {jobs}").replace("8\n", "2\n"))
+        monkeypatch.chdir(folder)
+        done = api.compare_scenario("s.yaml", jobs=2).results["policies"]
+        assert [policy["metrics"]["jobs_done"]["mean"] for policy in done] == [jobs, jobs]
+
+
 def change(old: str, new: str) -> None:
     text = Path("s.yaml").read_text()
     assert old in text
