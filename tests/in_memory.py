@@ -285,10 +285,7 @@ class InMemory:
                 row.timer = None
                 self._claim(worker, row, identity)
             case Start():
-                if instance.ended_ms != NOT_YET:
-                    if self._first(identity):
-                        self._say(worker, Lost)  # SSM refuses an instance that is gone
-                elif instance.wrapper is None or instance.wrapper.key != (command.job, command.epoch):
+                if self._first(identity):
                     self._start(worker, instance, command)
             case Complete() | Fail() | Release():
                 if self._first(identity):
@@ -333,6 +330,9 @@ class InMemory:
         row.inbox.append((identity, wire(answer)))
 
     def _start(self, worker: str, instance: Instance, order: Start) -> None:
+        if instance.ended_ms != NOT_YET:  # SSM refuses an instance that is gone
+            self._say(worker, Lost)
+            return
         row = self.jobs[order.job]
         work, record = self.inputs.work, unwire(row.state)
         klass = work.classes[work.klass[row.number]]

@@ -97,6 +97,7 @@ class Wrapper:
         self._worked_ms = self._safe_ms = 0  # by this attempt
         self._working_since_ms = NOT_YET
         self._plan = 0  # what is scheduled under another plan is void
+        self._started = self._asked = False  # an order to leave that overtakes the start waits for it
         self._later(latency("start", number, order.epoch), self._start)
 
     def kill(self) -> None:
@@ -111,10 +112,13 @@ class Wrapper:
 
     def _start(self) -> None:
         settings = self._settings
+        self._started = True
         self._renew()
         self._later(settings.startup_ms + (settings.checkpoint_restore_ms if self._base_ms else 0), self._work)
         if self._order.timeout_ms >= 0:
             self._later(self._order.timeout_ms, partial(self._report, TIMEOUT, TIMED_OUT), TIMER)
+        if self._asked:
+            self.checkpoint()
 
     def _renew(self) -> None:
         if self._heard.renew():
@@ -157,6 +161,9 @@ class Wrapper:
 
     def checkpoint(self) -> None:
         """Write a checkpoint and end, unless the work is done before that."""
+        self._asked = True
+        if not self._started:
+            return
         now, write_ms = self._clock.now_ms, self._settings.checkpoint_write_ms
         left_ms = FOREVER_MS
         if self._working_since_ms != NOT_YET and self._next_ms() == self._work_ms - self._worked_ms:

@@ -301,6 +301,7 @@ def services(draw: st.DrawFn, pools: tuple[Pool, ...]) -> ServiceInputs:
         probability={name: draw(st.sampled_from([0.1, 0.25, 0.4])) for name in faults},
         limit=limit,
         staging_gib_per_s=draw(st.sampled_from([0.0, 0.5])),
+        count_staleness_s=draw(st.sampled_from([0.0, 0.0, 5.0, 45.0])),
     )
 
 
