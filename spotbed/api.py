@@ -235,6 +235,9 @@ def comparison_data(made: Blueprint, finished: Finished, labels: Sequence[str]) 
     gates = [gate for gate in scenario.gates if set(gate.for_) & set(labels)]
     results = results_of(made, finished, scenario.baseline, labels, gates)
     notes = list(dict.fromkeys(note for label in labels for result in finished.results[label] for note in result.notes))
+    empty = sum(not result.done for result in finished.results[labels[0]])
+    if empty:
+        notes.append(f"{empty} of {scenario.replications} worlds have no job: none arrives before their horizon")
     data = ComparisonData(
         results=results,
         worlds=finished.worlds_frame(scenario.seed),

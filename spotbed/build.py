@@ -48,7 +48,7 @@ from spotbed.scenario.services import service_values
 from spotbed.services_preset import ServicesPreset
 from spotbed.traces.availability import load_capacity
 from spotbed.traces.lifetimes import load_lifetimes
-from spotbed.traces.prices import Series, load_price_paths
+from spotbed.traces.prices import PriceHistory, Series, load_price_paths
 from spotbed.work.build import build_work
 from spotbed.work.durations import dist_of
 
@@ -87,6 +87,11 @@ class Blueprint:
         """The services, with the scenario's own values."""
         services = self.scenario.services
         return ServicesPreset.load(services.preset).with_overrides(service_values(services))
+
+    @cached_property
+    def price_histories(self) -> list[PriceHistory]:
+        """The recorded prices of its pools, a history a file."""
+        return _price_histories(self.scenario)
 
     @cached_property
     def pools(self) -> tuple[Pool, ...]:
@@ -161,11 +166,12 @@ class Blueprint:
         return composed.policy(self.settings(self.preset_of(composed)))
 
     def world(self, number: int, composed: Composed, seed: int | None = None) -> tuple[WorldInputs, list[str]]:
-        """World `number` as the policy's driver takes it, and notes on its work."""
+        """World `number` as the policy's driver takes it, and notes on its work and its prices."""
         scenario = self.scenario
         seed = scenario.seed if seed is None else seed
         horizon_ms = None if scenario.horizon is None else round(scenario.horizon * _MS)
         work, notes = build_work(scenario.workload, streams=Streams(seed, number), horizon_ms=horizon_ms)
+        notes += [note for history in self.price_histories for note in history.notes]
         preset = self.preset_of(composed)
         capacity = scenario.capacity
         return WorldInputs(
@@ -284,10 +290,9 @@ def _cold_starts(preset: ServicesPreset, calls: Mapping[str, list[str]]) -> dict
 
 # pools and their prices ---------------------------------------------------------------------------------------------
 def _pools(made: Blueprint) -> tuple[Pool, ...]:
-    scenario = made.scenario
-    traced = _traced_prices(scenario)
+    traced = {pool: path for history in made.price_histories for pool, path in history.paths.items()}
     return tuple(
-        _pool(model, traced.get(model.id) or _flat(_price(made, model)), made) for model in scenario.capacity.pools
+        _pool(model, traced.get(model.id) or _flat(_price(made, model)), made) for model in made.scenario.capacity.pools
     )
 
 
@@ -346,11 +351,11 @@ def _flat(usd_per_hour: float) -> PricePath:
     return PricePath(np.zeros(1, dtype=np.int64), np.array([usd_per_hour]))
 
 
-def _traced_prices(scenario: Scenario) -> dict[str, PricePath]:
+def _price_histories(scenario: Scenario) -> list[PriceHistory]:
     """Price histories of the Spot pools without a price of their own."""
     prices = scenario.market.prices
     if not isinstance(prices, TracePrices):
-        return {}
+        return []
     spot = [pool for pool in scenario.capacity.pools if pool.purchase == "spot" and pool.price is None]
     by_file: dict[Path, dict[str, Series]] = {}
     for pool in spot:
@@ -358,10 +363,7 @@ def _traced_prices(scenario: Scenario) -> dict[str, PricePath]:
         if path is not None:
             series = Series(pool.instance_type, pool.az, "Windows" if pool.os == "windows" else "Linux/UNIX")
             by_file.setdefault(path.locate(), {})[pool.id] = series
-    found: dict[str, PricePath] = {}
-    for file, wanted in by_file.items():
-        found.update(load_price_paths(file, wanted, lenient=prices.lenient).paths)
-    return found
+    return [load_price_paths(file, wanted, lenient=prices.lenient) for file, wanted in by_file.items()]
 
 
 # market -------------------------------------------------------------------------------------------------------------

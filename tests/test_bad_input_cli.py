@@ -634,6 +634,36 @@ def test_the_lines_that_lenient_left_out_are_in_the_report() -> None:
     assert "s.yaml: valid" in CliRunner().invoke(app, ["validate", "s.yaml", "--lenient"]).stdout
 
 
+def test_the_prices_that_lenient_let_pass_are_in_the_report() -> None:
+    days = ("2021-01-02", "2021-01-01", "2021-01-03", "2021-03-01")
+    case = priced("out of order", days, "")
+    write({"s.yaml": case.scenario, **case.files})
+    assert "p.csv:3: " in refused("compare", "s.yaml")
+    assert "p.csv:5: " in refused("compare", "s.yaml")
+    note = "p.csv: 2 prices that are out of order, come twice or stand at a hole are used as they are"
+    for command, page in (("compare", "index.html"), ("run", "report.html")):
+        result = CliRunner().invoke(app, [command, "s.yaml", "--lenient", "--out", command])
+        assert result.exit_code == 0, result.stderr
+        assert f"note: {note}\n" in result.stderr
+        assert note in (Path(command) / page).read_text(encoding="utf-8")
+
+
+def test_worlds_without_jobs_are_counted() -> None:
+    write({"s.yaml": scenario("60/h", "1/h", scenario("  jobs: 5\n", "")) + "horizon: 1h\n"})
+    result = CliRunner().invoke(app, ["compare", "s.yaml", "--jobs", "1", "--replications", "8", "-o", "csv"])
+    assert result.exit_code == 0, result.stderr
+    empty = [line for line in Path("reports/s/worlds.csv").read_text().splitlines() if line.startswith("spot-only,")]
+    count = sum(line.split(",")[header().index("jobs_submitted")] in ("0", "0.0") for line in empty)
+    assert 0 < count < 8
+    note = f"{count} of 8 worlds have no job: none arrives before their horizon"
+    assert f"note: {note}\n" in result.stderr
+    assert note in Path("reports/s/index.html").read_text(encoding="utf-8")
+
+
+def header() -> list[str]:
+    return Path("reports/s/worlds.csv").read_text().splitlines()[0].split(",")
+
+
 def test_an_override_that_is_wrong_is_told_as_it_was_typed() -> None:
     write({"s.yaml": SCENARIO})
     for text, says in [

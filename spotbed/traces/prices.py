@@ -53,11 +53,13 @@ class PriceHistory:
     """The prices of some pools over one common window, which `start` begins and `hours` long lasts.
 
     Each path ends with an entry that repeats the price before it: the end of the recording, where it starts again.
+    `notes` says what was used although it is odd.
     """
 
     paths: Mapping[str, PricePath]
     start: datetime
     hours: float
+    notes: tuple[str, ...] = ()
 
 
 class _Record(NamedTuple):
@@ -102,10 +104,14 @@ def load_price_paths(path: Path, wanted: Mapping[str, Series], *, lenient: bool 
     points = {series: _points(history, series, lenient) for series in dict.fromkeys(wanted.values())}
     start_ms = max(int(times[0]) for times, _ in points.values())
     end_ms = max(int(times[-1]) for times, _ in points.values())
+    ends = [hole for series in points for hole in _late_or_short(history, series, points)]
     if not lenient:
-        refuse([hole for series in points for hole in _late_or_short(history, series, points)])
+        refuse(ends)
     paths = {pool: _window(*points[series], start_ms, end_ms) for pool, series in wanted.items()}
-    return PriceHistory(paths, _EPOCH + start_ms * _MS, (end_ms - start_ms) / _MS_PER_HOUR)
+    odd = len(ends) + sum(len(_odd(history, series)) for series in points) if lenient else 0
+    note = f"{path.name}: {odd} prices that are out of order, come twice or stand at a hole are used as they are"
+    hours = (end_ms - start_ms) / _MS_PER_HOUR
+    return PriceHistory(paths, _EPOCH + start_ms * _MS, hours, (note,) if odd else ())
 
 
 def read_price_history(path: Path, *, lenient: bool = False) -> dict[Series, PricePath]:
@@ -182,13 +188,22 @@ def _points(history: _File, series: Series, lenient: bool) -> tuple[list[int], l
     """Times (ms since 1970, rising) and prices of one series."""
     records = _records(history, series)
     refuse([problem for record in records for problem in _unreadable(history, record)])
-    times = [_time_ms(record.timestamp) for record in records]
-    if len(times) > 1 and times[0] > times[-1]:
-        records, times = records[::-1], times[::-1]
+    records, times = _oldest_first(records)
     if not lenient:
-        refuse(list(_disorder(history, series, records, times)))
+        refuse(_odd(history, series))
     by_time = dict(sorted(zip(times, (float(record.price) for record in records), strict=True), key=_first))
     return list(by_time), list(by_time.values())
+
+
+def _oldest_first(records: list[_Record]) -> tuple[list[_Record], list[int]]:
+    """The records of a series and their times; AWS lists the newest first."""
+    times = [_time_ms(record.timestamp) for record in records]
+    return (records[::-1], times[::-1]) if len(times) > 1 and times[0] > times[-1] else (records, times)
+
+
+def _odd(history: _File, series: Series) -> list[Problem]:
+    """What is out of order in a series, comes twice, or stands at a hole."""
+    return list(_disorder(history, series, *_oldest_first(_records(history, series))))
 
 
 def _first(pair: tuple[int, float]) -> int:
