@@ -14,198 +14,43 @@ A head node that is down hears nothing: whoever drives it keeps the events until
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable
+from itertools import islice
+from typing import TypeAlias
 
+from scheduler.central_record import (
+    UNKNOWN_MS,
+    Backlog,
+    Central,
+    CentralCommand,
+    Dispatch,
+    DispatchReady,
+    HeadFailed,
+    HeadRecovered,
+    JobEnded,
+    JobQueued,
+    JobWithdrawn,
+    QueueClass,
+    QueueView,
+    Running,
+    Select,
+    Site,
+    SlotsChanged,
+    in_order,
+)
 from scheduler.commands import SetTimer
 from scheduler.ordered import Ordered
 from scheduler.policy import Policy
-from scheduler.record import record
 from scheduler.table import Machine, Row, stay
 
 DISPATCH = "dispatch"  # name of the timer
-UNKNOWN_MS = 1 << 60  # the end of a job without an estimate
 _MS = 1_000  # in microseconds
+_MOST_FRESH = 64
 
-
-# What it knows ------------------------------------------------------------------------------------------------------
-@record
-class QueueClass:
-    """What all jobs of a class share: where they may run, how large they are, what licences they take."""
-
-    id: str
-    sites: tuple[str, ...]
-    size: int = 0
-    licences: tuple[tuple[str, int], ...] = ()
-
-
-@record
-class Waiting:
-    """A job that waits. `place` is (key of the order policy, number of its submission)."""
-
-    place: tuple[float, int]
-    job: str
-    slots: int
-    estimate_ms: int  # -1: none
-    submit_ms: int
-
-
-@record
-class Running:
-    """A job that runs. `place` is (when its estimate ends, number of its submission), `sites` where its slots are."""
-
-    place: tuple[float, int]
-    job: str
-    slots: int
-    sites: tuple[tuple[str, int], ...]
-    licences: tuple[tuple[str, int], ...] = ()
-
-
-@record
-class Site:
-    """Where jobs run, and how many slots of it are free and busy."""
-
-    id: str
-    free: int = 0
-    busy: int = 0
-
-
-@record
-class Backlog:
-    """What waits of one class. `fresh` has come since the last pass; `picked` is next, and not among `waiting`."""
-
-    badge: QueueClass
-    waiting: Ordered = Ordered()
-    picked: Waiting | None = None
-    fresh: tuple[Waiting, ...] = ()
-
-    @property
-    def first(self) -> Waiting | None:
-        """The next job in order."""
-        first: Waiting | None = self.picked or self.waiting.first
-        return first
-
-
-@record
-class Central:
-    """The head node's state. A dispatch keeps it busy for `gap_us`, until `ready_us`. `stirred`: slots or licences have
-    changed since the last pass, so that jobs which could not start then may start now. `picks` is said above."""
-
-    phase: str = "up"
-    gap_us: int = 0
-    picks: bool = False
-    ready_us: int = 0
-    armed: bool = False
-    stirred: bool = False
-    sites: tuple[Site, ...] = ()
-    backlogs: tuple[Backlog, ...] = ()
-    running: Ordered = Ordered()  # by the ends of the estimates
-    licences: tuple[tuple[str, int], ...] = ()  # free ones
-
-
-# What it hears ------------------------------------------------------------------------------------------------------
-@record
-class JobQueued:
-    at_ms: int
-    badge: QueueClass
-    job: Waiting
-
-
-@record
-class JobWithdrawn:
-    """The job no longer waits in this class: it was cancelled, or sent elsewhere."""
-
-    at_ms: int
-    badge: QueueClass
-    job: Waiting
-
-
-@record
-class JobEnded:
-    """The attempt that was dispatched as `running` has ended, well or not; its slots are free."""
-
-    at_ms: int
-    running: Running
-
-
-@record
-class SlotsChanged:
-    """Workers have registered, or are gone, that run nothing."""
-
-    at_ms: int
-    site: str
-    by: int
-
-
-@record
-class DispatchReady:
-    """The pass that was asked for."""
-
-    at_ms: int
-
-
-@record
-class HeadFailed:
-    at_ms: int
-
-
-@record
-class HeadRecovered:
-    at_ms: int
-
-
-# What it orders -----------------------------------------------------------------------------------------------------
-@record
-class Dispatch:
-    """Start this job on free slots of its sites. `JobEnded` shall bring `running` back."""
-
-    running: Running
-
-
-CentralEvent: TypeAlias = (
-    JobQueued | JobWithdrawn | JobEnded | SlotsChanged | DispatchReady | HeadFailed | HeadRecovered
-)
-CentralCommand: TypeAlias = Dispatch | SetTimer
 Result: TypeAlias = tuple[Central, tuple[CentralCommand, ...]]
 _PASS_NOW: tuple[CentralCommand, ...] = (SetTimer(DISPATCH, 0),)
 
 
-# The order policy's view --------------------------------------------------------------------------------------------
-class QueueView(NamedTuple):
-    """What `select` sees: one class of waiting jobs, and the free slots and what runs on its sites.
-
-    `new`: when it is not None, only these may start that could not before; all else is as it was at the last pass.
-    """
-
-    now_ms: int
-    free: int
-    running: Iterable[Running]
-    picked: Waiting | None
-    waiting: Ordered
-    new: tuple[Waiting, ...] | None
-
-    def in_order(self) -> Iterator[Waiting]:
-        """All that waits, the picked job first."""
-        if self.picked is not None:
-            yield self.picked
-        yield from self.waiting
-
-
-Select: TypeAlias = Callable[[QueueView], Sequence[Waiting]]
-
-
-def in_order(view: QueueView) -> Sequence[Waiting]:
-    """The jobs to start now, without backfill: the first ones, as long as they fit."""
-    free, starts = view.free, []
-    for job in view.in_order():
-        if job.slots > free:
-            break
-        starts.append(job)
-        free -= job.slots
-    return starts
-
-
-# Transitions --------------------------------------------------------------------------------------------------------
 def _armed(central: Central, stirred: bool) -> Result:
     """Ask for a pass at the end of this moment, unless one is due already."""
     if central.armed and central.stirred >= stirred:
@@ -272,8 +117,10 @@ def _with_licences(central: Central, taken: tuple[tuple[str, int], ...], times: 
 
 def job_queued(central: Central, event: JobQueued, policy: Policy) -> Result:
     before = _backlog(central, event.badge)
-    after = Backlog(before.badge, before.waiting.add(event.job), before.picked, (*before.fresh, event.job))
-    return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=False)
+    many = len(before.fresh) == _MOST_FRESH
+    fresh = () if many or before.picked is None else (*before.fresh, event.job)
+    after = Backlog(before.badge, before.waiting.add(event.job), before.picked, fresh)
+    return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=many)
 
 
 def job_withdrawn(central: Central, event: JobWithdrawn, policy: Policy) -> Result:
@@ -401,10 +248,8 @@ def _serve(
     classes or a busy head node may change what comes next. Also tells whether that was all."""
     badge = backlog.badge
     usable = [site, *(each for each in central.sites if _may_use(each, badge, held) and each is not site)]
-    starts = select(_view(central, backlog, usable, now_ms))
-    served = not starts or not (central.gap_us or badge.licences or len(central.backlogs) > 1)
-    if not served:
-        starts = starts[:1]
+    one = bool(central.gap_us or badge.licences or len(central.backlogs) > 1)
+    starts = tuple(islice(select(_view(central, backlog, usable, now_ms)), 1 if one else None))
     dispatched: list[CentralCommand] = []
     waiting, picked, sites, running = backlog.waiting, backlog.picked, central.sites, central.running
     free = {each.id: each.free for each in usable}
@@ -426,7 +271,7 @@ def _serve(
         licences=_with_licences(central, badge.licences, len(dispatched)),
         stirred=central.stirred or bool(dispatched),
     )
-    return after, dispatched, served
+    return after, dispatched, not (one and starts)
 
 
 def _may_use(site: Site, badge: QueueClass, held: set[str]) -> bool:

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from scheduler import worker as worker_role
-from scheduler.central import Dispatch, JobEnded, QueueClass, Running, SlotsChanged, Waiting, licences_free
+from scheduler.central import licences_free
+from scheduler.central_record import Dispatch, JobEnded, QueueClass, Running, SlotsChanged, Waiting
 from scheduler.commands import Claim, Queue
 from scheduler.events import AttemptEnded, NothingToClaim, Tick, Woken
 from scheduler.job_record import Job

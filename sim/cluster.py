@@ -7,7 +7,7 @@ there is no bill but that of the head node. Startup and staging are part of an a
 
 from __future__ import annotations
 
-from scheduler.central import Dispatch, JobEnded, QueueClass, Running, SlotsChanged, Waiting
+from scheduler.central_record import Dispatch, JobEnded, QueueClass, Running, SlotsChanged, Waiting
 from scheduler.commands import Queue, SetTimer
 from scheduler.events import DONE, TIMEOUT, AttemptEnded, Claimed
 from scheduler.job_record import Job

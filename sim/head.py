@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scheduler import central
-from scheduler.central import (
+from scheduler.central_record import (
     Central,
     CentralEvent,
     Dispatch,

@@ -18,8 +18,8 @@ from queueing import column, estimate, inputs_of, mg1_wait
 from worlds import HOUR, MINUTE, SOURCES, Case, S, cases, policy_of, pool, work_of
 
 from scheduler import central
-from scheduler.central import (
-    DISPATCH,
+from scheduler.central import DISPATCH
+from scheduler.central_record import (
     Central,
     Dispatch,
     DispatchReady,

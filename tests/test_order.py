@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from queueing import column, eternal_starts, plain_work, run_cluster
 from worlds import HOUR, MINUTE, S, work_of
 
-from scheduler.central import QueueView, Running, Waiting, in_order
+from scheduler.central_record import QueueView, Running, Waiting, in_order
 from scheduler.ordered import Ordered
 from scheduler.policies.backfill import CENTRAL_ONLY, Easy, reservation
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst

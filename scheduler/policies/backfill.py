@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
-from scheduler.central import UNKNOWN_MS, QueueView, Waiting
+from scheduler.central_record import UNKNOWN_MS, QueueView, Waiting
 from scheduler.job_record import Job
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
 from scheduler.record import record

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from scheduler.central import QueueView, Waiting
+from scheduler.central_record import QueueView, Waiting
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON, FleetView
 from spotbed.errors import Problem, SpotbedError
 from spotbed.policies.load import line_of, source_file
