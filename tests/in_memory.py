@@ -278,7 +278,7 @@ class InMemory:
         call(self.functions.deliver(worker, event_id, wire(make(self.clock.now_ms))))
 
     # commands of a worker ---------------------------------------------------------------------------------------
-    def _perform(self, worker: str, identity: str, command: Any) -> None:  # noqa: C901 one branch a command
+    def _perform(self, worker: str, identity: str, command: Any) -> None:
         row, instance = self.workers[worker], self.ec2.instances[worker]
         match command:
             case Claim():

@@ -26,7 +26,7 @@ from sim.weather import make_weather
 # What comes first within a millisecond.
 DOOR, MARKET, REPORT, TIMER, TICK = range(5)
 NOT_YET = -1
-FOREVER_MS, HORIZON_MS = 1 << 60, 1 << 40
+HORIZON_MS = 1 << 40
 TIMED_OUT = 124  # exit code of a command that coreutils' timeout ends
 
 
@@ -98,6 +98,7 @@ class Wrapper:
         self._working_since_ms = NOT_YET
         self._plan = 0  # what is scheduled under another plan is void
         self._started = self._asked = False  # an order to leave that overtakes the start waits for it
+        self._ends_ms = NOT_YET  # if nothing comes between
         self._later(latency("start", number, order.epoch), self._start)
 
     def kill(self) -> None:
@@ -114,7 +115,11 @@ class Wrapper:
         settings = self._settings
         self._started = True
         self._renew()
-        self._later(settings.startup_ms + (settings.checkpoint_restore_ms if self._base_ms else 0), self._work)
+        overhead_ms = settings.startup_ms + (settings.checkpoint_restore_ms if self._base_ms else 0)
+        self._later(overhead_ms, self._work)
+        every_ms = self._order.checkpoint_every_ms
+        pauses = (self._work_ms - 1) // every_ms if every_ms > 0 else 0
+        self._ends_ms = self._clock.now_ms + overhead_ms + self._work_ms + pauses * settings.checkpoint_write_ms
         if self._order.timeout_ms >= 0:
             self._later(self._order.timeout_ms, partial(self._report, TIMEOUT, TIMED_OUT), TIMER)
         if self._asked:
@@ -164,11 +169,8 @@ class Wrapper:
         self._asked = True
         if not self._started:
             return
-        now, write_ms = self._clock.now_ms, self._settings.checkpoint_write_ms
-        left_ms = FOREVER_MS
-        if self._working_since_ms != NOT_YET and self._next_ms() == self._work_ms - self._worked_ms:
-            left_ms = self._working_since_ms + self._next_ms() - now
-        if write_ms >= left_ms:
+        write_ms = self._settings.checkpoint_write_ms
+        if self._clock.now_ms + write_ms >= self._ends_ms:
             return
         self.kill()
         self._stop_working()
