@@ -151,8 +151,7 @@ class Reader:
 def _story(folder: Path, job_id: str) -> Story:
     read = Reader(folder)
     job = _job(read, job_id)
-    attempts = [_attempt(row) for row in read.rows("attempts", "job_id = ?", job_id)]
-    attempts.sort(key=lambda attempt: (attempt["start_s"], attempt["attempt"]))
+    attempts = _attempts(read, job_id)
     story = Story(read.label(), job, attempts)
     entries = read.journal("subject = ? AND role = 'job'", job_id)
     waits = waits_of(read, job, attempts, entries)
@@ -197,9 +196,22 @@ def _number(text: str | None) -> float | None:
     return float(text) if text and text != "nan" else None
 
 
-def _attempt(row: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: row[name] or "" for name in ("worker", "pool", "purchase_option", "cause")}
-    return {"attempt": int(row["attempt"]), **kept, **{name: float(row[name]) for name in _NUMBERS}}
+def _attempts(read: Reader, job_id: str) -> list[dict[str, Any]]:
+    """The attempts in order. The members of a gang are one attempt: on several workers, from the first start to the
+    last end, with the sums of their times and costs."""
+    members: dict[int, list[dict[str, Any]]] = {}
+    for row in read.rows("attempts", "job_id = ?", job_id):
+        members.setdefault(int(row["attempt"]), []).append(row)
+    attempts = [_attempt(number, rows) for number, rows in members.items()]
+    return sorted(attempts, key=lambda attempt: (attempt["start_s"], attempt["attempt"]))
+
+
+def _attempt(number: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    kept = {name: rows[0][name] or "" for name in ("pool", "purchase_option", "cause")}
+    numbers = {name: [float(row[name]) for row in rows] for name in _NUMBERS}
+    sums = {name: sum(values) for name, values in numbers.items()}
+    span = {"start_s": min(numbers["start_s"]), "end_s": max(numbers["end_s"])}
+    return {"attempt": number, "worker": ", ".join(row["worker"] for row in rows), **kept, **sums, **span}
 
 
 # telling ------------------------------------------------------------------------------------------------------------
@@ -250,10 +262,11 @@ def _told_attempt(
 ) -> Iterator[Moment]:
     where = f"{attempt['worker']} in {attempt['pool']} ({attempt['purchase_option']})"
     yield Moment(attempt["start_s"], f"attempt {number} starts on {where}")
-    signs = read.journal("subject = ? AND role = 'worker' AND what = 'event'", attempt["worker"])
+    workers = attempt["worker"].split(", ")
+    signs = read.journal("list_contains(?, subject) AND role = 'worker' AND what = 'event'", workers)
     for sign in signs:
         if sign["kind"] in _SIGNS and attempt["start_s"] <= sign["at_s"] <= attempt["end_s"]:
-            yield Moment(sign["at_s"], _SIGNS[sign["kind"]])
+            yield Moment(sign["at_s"], _SIGNS[sign["kind"]] + (f" on {sign['subject']}" if len(workers) > 1 else ""))
     yield Moment(attempt["end_s"], f"attempt {number} ends: {_end_of(attempt, entries)}; {_account(attempt)}")
 
 

@@ -121,8 +121,8 @@ class Why:
             yield f"{plural(sum(failed.values()), 'launch', 'launches')} failed: {listed(where)}"
 
     def worker(self, attempt: dict[str, Any]) -> Iterator[str]:
-        """Where the worker was that took the job."""
-        name = attempt["worker"]
+        """Where the worker was that took the job; of a gang's workers, the one that came last."""
+        name = self._last_of(attempt["worker"].split(", "))
         rows = self.read.rows("workers", "worker = ?", name.split(".")[0])
         requested_s, ready_s = (
             float(rows[0][key] or "nan") if rows else math.nan for key in ("requested_s", "ready_s")
@@ -137,6 +137,18 @@ class Why:
         if not busy and ready_s <= self._queued_s:
             yield f"{name} was idle"
         yield from self._taken(attempt)
+
+    def _last_of(self, names: list[str]) -> str:
+        """The worker that was ready last, or free last of those that ran something while the job waited."""
+        if len(names) == 1:
+            return names[0]
+        free_s: dict[str, float] = {}
+        for name in names:
+            rows = self.read.rows("workers", "worker = ?", name.split(".")[0])
+            ends = self.read.rows("attempts", "worker = ? AND CAST(end_s AS DOUBLE) <= ?", name, self.to_s)
+            times = [float(row["ready_s"] or 0.0) for row in rows] + [float(row["end_s"]) for row in ends]
+            free_s[name] = max(times, default=0.0)
+        return max(names, key=lambda name: free_s[name])
 
     def _busy(self, name: str) -> Iterator[str]:
         """What the worker ran while the job waited, and how many waited already."""

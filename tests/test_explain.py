@@ -180,6 +180,18 @@ def test_a_start_that_takes_time_says_so(scenario: Path, tmp_path: Path) -> None
     assert because(explain(run.path, "kept"), 1)[-1].startswith("its start took ")
 
 
+def test_a_gang_is_one_attempt_on_several_workers(scenario: Path, tmp_path: Path) -> None:
+    text = SCENARIO.replace("name: told", "name: gang").replace("runtime: 90m,", "runtime: 90m, gang: 2,")
+    path = scenario.with_name("gang.yaml")
+    path.write_text(text, "utf-8")
+    explanation = explain(run_scenario(path, policy="cheap", out=tmp_path / "gang").path, "kept")
+    first, *_ = explanation.to_dict()["attempts"]
+    assert sorted(first["worker"].split(", ")) == ["w1", "w2"]
+    assert first["useful_s"] == 2 * 19 * 60.0
+    assert first["because"] == ["no worker was free: w2 was requested after 0 s and was ready 60 s into the wait"]
+    assert sum("interruption notice on w" in line for line in explanation.text.splitlines()) >= 2
+
+
 # the document -------------------------------------------------------------------------------------------------------
 def test_the_document_says_the_same_in_numbers(told: Told) -> None:
     document = told("cheap", "kept").to_dict()
