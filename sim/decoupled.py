@@ -57,7 +57,7 @@ from scheduler.policy import Policy
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
 from sim.door import Door
 from sim.gangs import Gangs
-from sim.index import Demand, QueueClass, work_left_ms
+from sim.index import Demand, QueueClass
 from sim.inputs import WorldInputs
 from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
 from sim.jobs import journaled
@@ -95,7 +95,6 @@ class DecoupledWorld(AttemptWorld):
         self.worker_start_latency = self.latencies.table("worker_start")
         self.index_lag = self.latencies.table("index_lag")
         self.lags = any(self.index_lag)
-        self.unseen_until_ms = 0  # until then the index may lack a job for which a worker was woken
         self.start_throttles = self.throttles.of("stepfunctions.start_execution")
         self._perform_worker: dict[type, Callable[[LiveWorker, Any], None]] = {
             Claim: self._claim,
@@ -360,9 +359,9 @@ class DecoupledWorld(AttemptWorld):
         records = self.records
         record = records[number]
         leased = records[number] = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)[0]
-        self.index.remove(queue, work_left_ms(record))
         ticket = leased.ticket
         spec = ticket.spec
+        self.index.remove(queue, max(0, ticket.estimate_ms - record.progress_ms))
         if spec.licences:
             self._take_licences(spec.licences, 1)
         worker.job = worker.claimed = number
@@ -433,7 +432,12 @@ class DecoupledWorld(AttemptWorld):
 
     def _complete(self, worker: LiveWorker, command: Complete) -> None:
         self.operations["complete"] += 1
-        self._attempt_over(worker.claimed, worker.ended)  # the job hears what the worker heard
+        number, event = worker.claimed, worker.ended  # the job hears what the worker heard
+        record = self.records.get(number)
+        if record is not None and record.epoch == event.epoch:
+            self._hears(number, record, event)
+        else:
+            self._attempt_over(number, event)
 
     def _fail(self, worker: LiveWorker, command: Fail) -> None:
         self.operations["fail"] += 1
@@ -508,7 +512,7 @@ class DecoupledWorld(AttemptWorld):
                     self.operations["wake"] += 1
                     position = row(worker.instance.number, worker.run)
                     if self.lags:
-                        self.unseen_until_ms = max(self.unseen_until_ms, self.clock.now_ms + self.index_lag[position])
+                        self.troubles.hide(self.clock.now_ms + self.index_lag[position])
                     at_ms = self.clock.now_ms + self.wake_latency[position]
                     self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
                     return

@@ -26,6 +26,7 @@ class Door:
         self.world = world
         self._chances = Chances(world.faults, FAULTS)
         self.active = bool(self._chances)
+        self._is_plain = not world._has_dependants
         self.on_their_way = 0  # jobs that were submitted and have not come in
         if self.active:
             self._reordered_ms = world.latencies.table("reordered")
@@ -34,12 +35,15 @@ class Door:
     def arrivals(self, now_ms: int) -> int:
         """Take in what is submitted up to now; returns the time of the next submission."""
         world = self.world
-        submissions, strikes = world.submissions, self._chances.strikes
+        submissions, chances, operations = world.submissions, self._chances, world.operations
         while submissions.next_ms <= now_ms:
             index, job = submissions.next_job()
-            world.operations["submit"] += 1
-            if strikes():
-                self._comes_badly(index, job, self._chances.found())
+            operations["submit"] += 1
+            chances.passed += 1
+            if chances.passed >= chances.next:
+                self._comes_badly(index, job, chances.found())
+            elif self._is_plain:
+                world._hears(index, job, Submitted(now_ms))
             else:
                 self._comes_in(index, job)
         return submissions.next_ms

@@ -76,9 +76,9 @@ class QueueClass:
 
     def pop(self) -> tuple[float, int]:
         run, heap = self.run, self.heap
-        if not run or (heap and heap[0] < run[0]):
-            return heappop(heap)
-        return run.popleft()
+        if not heap:
+            return run.popleft()
+        return heappop(heap) if not run or heap[0] < run[0] else run.popleft()
 
     def first(self, records: Mapping[int, Job]) -> tuple[float, int] | None:
         """The entry of the first job that waits; void ones before it are dropped."""

@@ -81,6 +81,8 @@ class JobWorld(World):
             self.ended += 1
             if index in self.kept:
                 self._settle(index, None if phase == "done" else metering.FAILED)
+            if phase == "done" and not self._has_dependants:
+                return  # it orders nothing but to tell those that wait for it
         for command in commands:
             self._perform_job[command.__class__](index, record, command)
 

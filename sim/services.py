@@ -7,6 +7,7 @@ command's job and epoch choose the row. The components of an operation are the c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -85,31 +86,26 @@ class Faults:
 
 
 class Chances:
-    """Several faults with the same chances (each attempt, each message), and one counter for all: `strikes()` notes a
-    chance and tells whether one of them occurs at it; `found()` then says which. A chance without one costs little.
+    """Several faults with the same chances (each attempt, each message), and one counter for all: each chance adds
+    one to `passed`; when that reaches `next`, `found()` says which of them occur. A chance without one costs little.
     """
 
     def __init__(self, faults: Faults, names: tuple[str, ...]) -> None:
         self._faults = faults
         self._due = {name: faults.gap(name) + 1 for name in names if faults.active(name)}
-        self._next = min(self._due.values(), default=NEVER_MS)
-        self._passed = 0
+        self.next = min(self._due.values(), default=NEVER_MS)
+        self.passed = 0
 
     def __bool__(self) -> bool:
         return bool(self._due)
 
-    def strikes(self) -> bool:
-        """One more chance; whether a fault occurs."""
-        self._passed += 1
-        return self._passed >= self._next
-
     def found(self) -> list[str]:
         """The faults that occur at this chance."""
-        found = [name for name, due in self._due.items() if due <= self._passed]
+        found = [name for name, due in self._due.items() if due <= self.passed]
         for name in found:
-            self._due[name] = self._passed + 1 + self._faults.gap(name)
+            self._due[name] = self.passed + 1 + self._faults.gap(name)
             self._faults.count(name)
-        self._next = min(self._due.values())
+        self.next = min(self._due.values())
         return found
 
 
@@ -158,9 +154,19 @@ class Throttle:
         self.bitten += 1
         return math.ceil(over_ms)
 
-    def covers(self, other: Throttle) -> bool:
-        """Whether calls that have passed here never wait there: neither a burst nor the rate is too large for it."""
-        return self.gap_ms >= other.gap_ms and self.burst_ms / self.gap_ms <= other.burst_ms / other.gap_ms
+    def covers(self, other: Throttle, margin: float) -> bool:
+        """Whether calls that have passed here never wait there, though they were `margin` times as many."""
+        bursts = self.burst_ms / self.gap_ms, other.burst_ms / other.gap_ms
+        return self.gap_ms >= margin * other.gap_ms and margin * bursts[0] <= bursts[1]
+
+
+def narrow(throttles: Iterable[Throttle], margin: float = 1.0) -> tuple[Throttle, ...]:
+    """Those of a line of quotas before which calls can wait at all: the others are covered by one of them."""
+    kept: list[Throttle] = []
+    for each in throttles:
+        if not any(other.covers(each, margin) for other in kept):
+            kept = [*(other for other in kept if not each.covers(other, margin)), each]
+    return tuple(kept)
 
 
 class Throttles:
@@ -184,11 +190,7 @@ class Throttles:
         found += self.of("stepfunctions.send_task_success")
         if concurrency is not None and concurrency < UNLIMITED and inputs.cycle_lambda_s > 0:
             found += self._kept(Throttle("lambda.concurrency", concurrency, concurrency / inputs.cycle_lambda_s))
-        kept: list[Throttle] = []
-        for each in found:
-            if not any(other.covers(each) for other in kept):
-                kept = [*(other for other in kept if not each.covers(other)), each]
-        return kept
+        return found
 
     def _kept(self, throttle: Throttle) -> list[Throttle]:
         self._all.append(throttle)

@@ -14,7 +14,7 @@ from scheduler.events import Claimed
 from sim.clock import REPORT, TIMER
 from sim.index import work_left_ms
 from sim.instances import LivePool, LiveWorker
-from sim.services import Chances, row
+from sim.services import Chances, narrow, row
 
 if TYPE_CHECKING:
     from sim.decoupled import DecoupledWorld
@@ -36,8 +36,9 @@ class Troubles:
 
     def __init__(self, world: DecoupledWorld) -> None:
         self.world = world
-        self._cycles = world.throttles.of_cycles()
-        self._commands = world.throttles.of("ssm.send_command")
+        self._of_events = narrow(world.throttles.of_cycles())
+        of_starts = (*self._of_events, *world.throttles.of("ssm.send_command"))
+        self._of_starts = narrow(of_starts, margin=2.0)  # the other half is for events that start nothing
         table = world.latencies.table
         self._retried_ms, self._delayed_ms = table("retried"), table("delayed")
         self._start_retried_ms = table("start_retried")
@@ -45,20 +46,19 @@ class Troubles:
         commands = world._perform_worker
         self._start: Callable[..., None] = commands[Start]
         self._claim: Callable[[LiveWorker, Any], None] = commands[Claim]
-        if self._cycles or self._commands or self._chances:
+        if self._of_starts or self._chances:
             commands[Start] = self.start
-        if world.lags:
-            commands[Claim] = self.claim
+        self._unseen_until_ms = 0
 
     # starts -----------------------------------------------------------------------------------------------------
     def start(self, worker: LiveWorker, command: Start) -> None:
         """Start when the quotas allow it. A cycle of a worker (its event, step and claim) is charged here too."""
         now, late_ms = self.world.clock.now_ms, 0
-        for throttle in self._cycles:
+        for throttle in self._of_starts:
             late_ms += throttle.wait_ms(now + late_ms)
-        for throttle in self._commands:
-            late_ms += throttle.wait_ms(now + late_ms)
-        if self._chances.strikes():
+        chances = self._chances
+        chances.passed += 1
+        if chances.passed >= chances.next:
             self._start_with_trouble(worker, command, late_ms)
         elif late_ms:
             self._start(worker, command, late_ms)
@@ -116,16 +116,21 @@ class Troubles:
             self.world._worker(worker, replace(event, at_ms=self.world.clock.now_ms))
 
     # claims -----------------------------------------------------------------------------------------------------
+    def hide(self, until_ms: int) -> None:
+        """A worker is woken for a job that the index shows from `until_ms` on."""
+        self._unseen_until_ms = max(self._unseen_until_ms, until_ms)
+        self.world._perform_worker[Claim] = self.claim
+
     def claim(self, worker: LiveWorker, command: Claim) -> None:
         """Where the index does not show a new job yet, the claim is made again when it does: the counters of the class,
         which are transactional, say that one waits."""
         world = self.world
-        if world.unseen_until_ms > world.clock.now_ms:
+        if self._unseen_until_ms > world.clock.now_ms:
             world.operations["claim_empty"] += 1
             worker.timer += 1
-            at_ms = world.unseen_until_ms
-            world.clock.at(at_ms, REPORT, self._claims_again, (worker, worker.timer, command))
+            world.clock.at(self._unseen_until_ms, REPORT, self._claims_again, (worker, worker.timer, command))
         else:
+            world._perform_worker[Claim] = self._claim
             self._claim(worker, command)
 
     def _claims_again(self, claim: tuple[LiveWorker, int, Claim]) -> None:
@@ -137,7 +142,7 @@ class Troubles:
         """The new epoch is written, and the answer does not come: the worker takes another job, and nobody renews the
         lease of the first."""
         world = self.world
-        claim = world._perform_worker[Claim] = self.claim if world.lags else self._claim
+        claim = world._perform_worker[Claim] = self._claim
         queue = world._candidate(worker.pool) if world.index.waiting else None
         if queue is not None and queue.seats == 1 and not queue.licences:
             number = queue.pop()[1]
@@ -154,7 +159,7 @@ class Troubles:
     def event_wait_ms(self, position: int) -> int:
         """How much later than usual an event of EC2 reaches its worker's next step."""
         world, wait_ms = self.world, 0
-        for throttle in self._cycles:
+        for throttle in self._of_events:
             wait_ms += throttle.wait_ms(world.clock.now_ms + wait_ms)
         if world.faults.occurs("eventbridge.delay"):
             wait_ms += self._delayed_ms[position]
