@@ -145,8 +145,9 @@ def estimate(values: Float64, controls: Float64) -> tuple[float, float]:
 def mmc_worlds(servers: int, rho: float, worlds: int, jobs: int, seed: int = 0) -> tuple[Float64, Float64]:
     """(mean wait, controls) of M/M/c worlds in the decoupled driver, in units of the mean service (1,000 s).
 
-    Each world begins in the stationary state, so there is no warm-up. One control is the mean wait of the same draws on
-    a single server that is c times as fast, M/M/1, whose mean is known; the others are the means of the draws.
+    Each world begins in the stationary state, so there is no warm-up. The means of the draws are controls; for c > 1 so
+    is the mean wait of the same draws on a single server that is c times as fast: M/M/1, whose mean is known. (For
+    c = 1 that would be what is measured.)
     """
     rng = np.random.default_rng([seed, servers, round(rho * 100)])
     cumulative = np.cumsum(offered_pmf(servers, servers * rho, 4000))
@@ -160,9 +161,12 @@ def mmc_worlds(servers: int, rho: float, worlds: int, jobs: int, seed: int = 0) 
         submit = _ms(np.r_[np.zeros(begin), np.cumsum(gaps)])
         runtime = _ms(np.r_[left[:begin], services])
         waits = (decoupled_starts(submit, runtime, servers) - submit)[begin:] / _UNIT_MS
-        fast = lindley(float(left[:fast_begin].sum()) / servers, gaps, services / servers)
         means.append(waits.mean())
-        controls.append((fast.mean() - fast_wait, gaps.mean() - 1 / (servers * rho), services.mean() - 1))
+        known = [gaps.mean() - 1 / (servers * rho), services.mean() - 1]
+        if servers > 1:
+            fast = lindley(float(left[:fast_begin].sum()) / servers, gaps, services / servers)
+            known.append(fast.mean() - fast_wait)
+        controls.append(known)
     return np.array(means), np.array(controls)
 
 

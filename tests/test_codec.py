@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields
+from collections import Counter
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -11,6 +12,7 @@ from core_examples import BADGE, claimed, job, observation, pool, sight, ticket,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler import codec
 from scheduler.codec import RECORDS, VERSION, CodecError, decode, encode
 from scheduler.commands import Command, Launch, Release, Start, command_id
 from scheduler.events import Event, Ready, Tick
@@ -71,6 +73,18 @@ def test_each_kind_of_record_survives_json(name: str) -> None:
 def test_every_event_command_and_state_is_a_record() -> None:
     crossing = {*get_args(Event), *get_args(Command), Worker, Job, Fleet, Settings}
     assert crossing <= set(RECORDS.values())
+
+
+def test_no_two_records_share_a_name() -> None:
+    """A record is written by its name alone."""
+    names = Counter(
+        value.__name__
+        for module in codec._MODULES
+        for value in vars(module).values()
+        if isinstance(value, type) and is_dataclass(value) and value.__module__ == module.__name__
+    )
+    assert max(names.values()) == 1
+    assert names.keys() == RECORDS.keys()
 
 
 def test_the_wire_format_of_version_1() -> None:

@@ -67,7 +67,7 @@ def events(state: Job) -> Iterator[Any]:
     if state.epoch < 3:  # leases without end would be states without end
         yield Claimed(0, "w1")
     for epoch in {state.epoch, state.epoch - 1, state.epoch + 1}:
-        yield LeaseExpired(0, epoch)
+        yield from (LeaseExpired(0, epoch, progress) for progress in (-1, 7))
         for cause in (DONE, *APPLICATION, *sorted(INFRASTRUCTURE)):
             yield from (ended(cause, epoch, progress_ms=progress) for progress in (-1, 7))
 
@@ -271,6 +271,12 @@ def test_a_job_fails_at_the_failure_after_its_last_retry_whatever_happens_betwee
         state = after(Claimed(0, "w1"), ended(cause, state.epoch + 1), start=state)[0]
         spent += cause in APPLICATION
         assert (state.phase == "failed") == (spent > retries)
+
+
+def test_what_the_wrapper_had_made_safe_outlives_a_lease() -> None:
+    state = after(Submitted(0), Claimed(0, "w1"), LeaseExpired(0, 1, 700))[0]
+    assert (state.phase, state.progress_ms, state.interruptions) == ("queued", 700, 1)
+    assert after(Claimed(0, "w2"), LeaseExpired(0, 2), start=state)[0].progress_ms == 700
 
 
 # delays -------------------------------------------------------------------------------------------------------------

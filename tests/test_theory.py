@@ -100,7 +100,7 @@ def test_mean_waits_of_MMc(servers: int, rho: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("servers", "rho"), EASY_LOADS)
 def test_mean_waits_of_MMc_to_one_percent(servers: int, rho: float) -> None:
-    mean, error = estimate(*mmc_worlds(servers, rho, worlds=40, jobs=25_000, seed=1))
+    mean, error = estimate(*mmc_worlds(servers, rho, worlds=40, jobs=40_000 if servers == 1 else 25_000, seed=1))
     assert_close((mean, error), mmc_wait(servers, rho))
     assert mean == pytest.approx(mmc_wait(servers, rho), rel=0.01)
 

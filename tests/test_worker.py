@@ -39,7 +39,7 @@ from scheduler.events import (
 from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic
 from scheduler.policy import Policy
 from scheduler.settings import Settings
-from scheduler.worker import BOOT, GATHER, KEEP_ALIVE, MACHINE, Worker, step
+from scheduler.worker import BOOT, GATHER, KEEP_ALIVE, MACHINE, Badge, Worker, step
 
 HOLDS = {"running", "draining", "moving", "noticed"}
 SMALL = Settings(roll_over_at=56, keep_alive_ms=60_000, checkpoint_write_ms=30_000)
@@ -66,7 +66,7 @@ def events(state: Worker) -> Iterator[Any]:
         yield from (Woken(0), TimerFired(0, GATHER), NothingToClaim(0, gathers=True))
         for name in ("a", "b"):
             yield from (claimed(name, epoch, checkpointable=name == "a") for epoch in (1, 2))
-    for cause in (DONE, FAILED, STRING_MISSING, TIMEOUT, CHECKPOINTED):
+    for cause in (DONE, FAILED, STRING_MISSING, TIMEOUT, CHECKPOINTED, INTERRUPTED):
         yield from (ended(cause, name=name, epoch=epoch) for name in ("a", "b") for epoch in (1, 2))
 
 
@@ -315,6 +315,29 @@ def test_daly_takes_what_the_fleet_has_measured_in_the_pool() -> None:
     policy = policy_of(Settings(checkpoint_write_ms=300_000), protect=Daly(mtbf_ms=24 * 3_600_000))
     starts = [after(Ready(0), claimed("a", mtbf_ms=mtbf), policy=policy)[1][0] for mtbf in (0, 6 * 3_600_000)]
     assert [round(start.checkpoint_every_ms / 60_000) for start in starts] == [117, 57]
+
+
+def test_no_periodic_checkpoint_is_written_where_ec2_takes_nothing_back() -> None:
+    sure = Worker(Badge("w1", "od", "on-demand"), "claiming")
+    for protect, every_ms in ((Periodic(every_ms=5_000), 0), (Daly(), 0), (Continuous(), -1)):
+        assert after(claimed("a"), start=sure, policy=policy_of(protect=protect))[1] == (Start("a", 1, every_ms, -1),)
+    moving, commands = after(MoveOrdered(0), start=after(claimed("a"), start=sure)[0])
+    assert (moving.phase, commands) == ("moving", (Checkpoint("a", 1),))
+
+
+# gangs --------------------------------------------------------------------------------------------------------------
+def test_a_worker_stays_for_a_gang_that_gathers_and_looks_again_at_each_tick() -> None:
+    policy = policy_of(Settings(keep_alive_ms=0, tick_ms=60_000))
+    state, commands = after(Ready(0), NothingToClaim(0, gathers=True), policy=policy)
+    assert (state.phase, commands) == ("idle", (SetTimer(GATHER, 60_000),))
+    state, commands = after(TimerFired(60_000, GATHER), start=state, policy=policy)
+    assert (state.phase, state.history, commands) == ("claiming", 28, (Claim(),))
+    assert after(NothingToClaim(0), start=state, policy=policy)[1] == (Stop("idle"),)
+
+
+def test_a_gang_that_loses_a_member_gives_its_job_back_from_the_others_too() -> None:
+    state, commands = after(*RUNNING, ended(INTERRUPTED, progress_ms=5))
+    assert (state.phase, commands) == ("claiming", (Release("a", 1, INTERRUPTED, 5), Claim()))
 
 
 # the history limit --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -52,6 +53,9 @@ class Case:
 
     inputs: WorldInputs
     policy: Policy
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # hypothesis would spell every field
 
     def __repr__(self) -> str:
         inputs, market = self.inputs, self.inputs.market
