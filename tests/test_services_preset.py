@@ -118,12 +118,6 @@ def test_values_and_how_they_are_written(aws: ServicesPreset, key: str, value: f
     assert aws.kind(key) == kind
 
 
-def test_the_originals_timeouts_add_up(aws: ServicesPreset) -> None:
-    assert aws.value("legacy.delivery_timeout") + aws.value("legacy.execution_timeout") == aws.value(
-        "legacy.lost_agent_detect"
-    )
-
-
 # --- usage ---------------------------------------------------------------------------------------------------------
 
 
