@@ -42,17 +42,23 @@ def class_key(shape: str, purchase: str, tenant: str) -> str:
     return f"{shape}|{purchase}|{tenant}"
 
 
-def _shift(needs: dict[str, ClassCount], source: str, purchase: str, leaves: bool) -> str:
-    """One job of class `source` will wait in the class bound to `purchase` instead; returns that class's key."""
-    need = needs[source]
+def _shift(needs: dict[str, ClassCount], sight: JobSight, purchase: str, leaves: bool) -> None:
+    """The job will wait in the class bound to `purchase`; `leaves`: and no longer in its own."""
+    need, seats = needs[sight.key], sight.seats
+    work_ms = seats * max(0, sight.estimate_ms - sight.progress_ms)
     key = _target_key(need, purchase)
     if leaves:
-        needs[source] = replace(need, queued=need.queued - 1)
+        queued, left_ms = max(0, need.queued - seats), max(0, need.queued_work_ms - work_ms)
+        needs[sight.key] = replace(need, queued=queued, queued_work_ms=left_ms)
     target = needs.get(key) or replace(
-        need, key=key, purchase=purchase, queued=0, queued_work_ms=0, oldest_ms=-1, busy=0, booting=0, idle=0
+        need, key=key, purchase=purchase, queued=0, queued_work_ms=0, oldest_ms=-1, busy=0, booting=0, idle=0, seats=1
     )
-    needs[key] = replace(target, queued=target.queued + 1)
-    return key
+    needs[key] = replace(
+        target,
+        queued=target.queued + seats,
+        queued_work_ms=target.queued_work_ms + work_ms,
+        seats=max(seats, target.seats),
+    )
 
 
 def _move(sight: JobSight, target: str, needs: dict[str, ClassCount]) -> list[FleetCommand]:
@@ -62,11 +68,11 @@ def _move(sight: JobSight, target: str, needs: dict[str, ClassCount]) -> list[Fl
     if sight.phase == "queued":
         if bound == sight.bound:
             return []
-        _shift(needs, sight.key, bound, leaves=True)
+        _shift(needs, sight, bound, leaves=True)
         return [Route(sight.job, bound)]
     if target == sight.purchase or target == "wait" or not sight.worker:
         return []  # a leased job without a worker has lost it, and comes back to the queue when that is heard
-    _shift(needs, sight.key, bound, leaves=False)
+    _shift(needs, sight, bound, leaves=False)
     return [Route(sight.job, bound), Move(sight.worker)]
 
 

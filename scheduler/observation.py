@@ -27,7 +27,7 @@ class ClassCount:
     busy: int  # workers that run a job of this class
     booting: int  # workers launched for this class that are not ready yet
     idle: int  # workers launched for this class that have nothing to do
-    seats: int = 1  # workers that the largest gang of this class needs at once
+    seats: int = 1  # workers that the largest gang of this class that waits needs at once: with fewer it never starts
 
 
 @record
@@ -68,6 +68,7 @@ class JobSight:
     estimate_ms: int  # what its user said that it needs
     submit_ms: int
     deadline_ms: int
+    seats: int = 1  # workers that it needs at once
 
 
 @record

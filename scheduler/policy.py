@@ -49,7 +49,8 @@ class Place(Protocol):
 
 
 class Scale(Protocol):
-    """How many workers should serve this class of work?"""
+    """How many workers should serve this class of work? A gang needs `need.seats` that are free at once; with fewer
+    workers in all it waits for ever."""
 
     def desired(self, view: FleetView, need: ClassCount) -> int: ...
 

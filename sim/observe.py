@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler.observation import JobSight, Observation, PoolCount
+from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
 from sim.clock import MARKET
+from sim.index import Demand
 from sim.instances import LivePool, LiveWorker
 
 if TYPE_CHECKING:
@@ -15,15 +16,10 @@ if TYPE_CHECKING:
 
 def observe(world: DecoupledWorld) -> Observation:
     """What the fleet sees now. Jobs with a deadline are listed only for policies that move them."""
-    submit_ms = world.work.submit_ms
-    classes = tuple(
-        demand.count(world.index.oldest_ms(demand, lambda number: int(submit_ms[number])))
-        for demand in world.index.demands.values()
-    )
     now = world.clock.now_ms
     settings = world.policy.settings
     return Observation(
-        classes=classes,
+        classes=tuple(_class(world, demand) for demand in world.index.demands.values()),
         pools=tuple(_pool(pool, now, world.slots) for pool in world.pools),
         jobs=_sights(world) if world.policy.move.moves else (),
         spent_usd=world.spent_usd() if world.inputs.budget_usd else 0.0,
@@ -54,6 +50,16 @@ class Counters:
         """What the fleet sees of the world as it is now."""
         kept = self._kept
         return now if kept is None else replace(now, classes=kept.classes, pools=kept.pools)
+
+
+def _class(world: DecoupledWorld, demand: Demand) -> ClassCount:
+    index, submit_ms = world.index, world.work.submit_ms
+    count = demand.count(index.oldest_ms(demand, lambda number: int(submit_ms[number])))
+    if not index.gangs:
+        return count
+    queues = (queue for queue in index.classes.values() if queue.demand is demand)
+    seats = (queue.seats for queue in queues if queue.first(world.records) is not None)
+    return replace(count, seats=max(seats, default=1))
 
 
 def _pool(pool: LivePool, now_ms: int, slots: int) -> PoolCount:
@@ -89,13 +95,13 @@ def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
         if ticket.deadline_ms < 0 or record.phase not in ("queued", "leased"):
             continue
         worker = holders.get(number)
-        demand = world.index.class_of(ticket.spec, record.purchase).demand
+        queue = world.index.class_of(ticket.spec, record.purchase)
         progress_ms = record.progress_ms + (_progress_ms(world, worker) if worker else 0)
         world.sighted[ticket.id] = number
         sights.append(
             JobSight(
                 ticket.id,
-                demand.key,
+                queue.demand.key,
                 record.phase,
                 worker.pool.spec.purchase if worker else "",
                 record.bound,
@@ -104,6 +110,7 @@ def _sights(world: DecoupledWorld) -> tuple[JobSight, ...]:
                 ticket.estimate_ms,
                 ticket.submit_ms,
                 ticket.deadline_ms,
+                queue.seats,
             )
         )
     return tuple(sights)

@@ -19,7 +19,7 @@ from scheduler.events import InterruptionSeen, LaunchFailed, LaunchSucceeded, Ti
 from scheduler.fleet import MACHINE, Fleet, class_key, step
 from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
 from scheduler.policies.place import LowestPrice
-from scheduler.policies.scale import BacklogAndBusy, VisibleBacklog
+from scheduler.policies.scale import BacklogAndBusy, DrainTime, VisibleBacklog
 from scheduler.policy import FleetView, Policy
 from scheduler.record import record
 from scheduler.table import UnknownTransition
@@ -242,6 +242,29 @@ def test_a_policy_that_does_not_move_is_not_asked() -> None:
 
 def test_the_name_of_a_class_says_shape_purchase_and_tenant() -> None:
     assert class_key("4x8GiB", "spot", "*") == KEY
+
+
+@pytest.mark.parametrize(
+    ("there", "launched"), [(sight(seats=3), 3), (sight(seats=3, phase="leased", purchase="spot", worker="w7"), 3)]
+)
+def test_a_gang_moves_with_all_of_its_seats(there: JobSight, launched: int) -> None:
+    """It takes three workers there, and leaves none to be launched where it was."""
+    policy = policy_of(place=LowestPrice("any"), move=Sends("on-demand"))
+    queued = 3 * (there.phase == "queued")
+    seen = observation([need(queued=queued, busy=3 - queued, seats=3)], fleet_of(), [there])
+    assert launches(seen, policy) == [("od", launched)]
+
+
+def test_a_gang_that_moves_brings_its_size_and_its_work_to_a_class_that_is_there() -> None:
+    """Drain time launches for both: the two hours of the others, and the gang's own two of three workers."""
+    bound = class_key("4x8GiB", "on-demand", "*")
+    policy = policy_of(place=LowestPrice("any"), move=Sends("on-demand"), scale=DrainTime(target_ms=2 * HOUR))
+    gang = sight(seats=3, estimate_ms=2 * HOUR)
+    for there_ms, launched in ((0, 3), (2 * HOUR, 4)):
+        others = need(bound, "on-demand", queued=there_ms // HOUR, queued_work_ms=there_ms)
+        here = need(queued=4, queued_work_ms=7 * HOUR, seats=3)
+        seen = observation([here, others], fleet_of(), [gang])
+        assert launches(seen, policy) == [("spot-a", 1), ("od", launched)]
 
 
 def test_scale_sees_the_class_as_the_moves_have_left_it() -> None:

@@ -58,7 +58,6 @@ def test_nothing_is_lost_of_gangs(source: str) -> None:
     assert seen["lease expired"] >= 20
 
 
-@pytest.mark.xfail(strict=True, reason="the simulator does not tell the fleet how many workers a gang needs at once")
 def test_a_gang_gets_all_of_its_workers_also_when_less_would_do_for_its_work() -> None:
     """A minute of work for three workers at once, and an hour to do it in."""
     work = work_of((JobClass("job", vcpus=2, gang=3),), [0], [MINUTE])

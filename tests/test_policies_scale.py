@@ -53,6 +53,13 @@ def test_drain_time_stays_between_one_worker_and_one_per_job() -> None:
     assert missing(DrainTime(), queued=0, queued_work_ms=0, busy=2, booting=1) == 0
 
 
+def test_drain_time_wants_enough_free_workers_for_the_largest_gang_that_waits() -> None:
+    """A gang starts on workers that are free at once: those that are busy are no part of it."""
+    assert missing(DrainTime(), queued=5, queued_work_ms=MINUTE, seats=3) == 3
+    assert missing(DrainTime(), queued=5, queued_work_ms=MINUTE, seats=3, busy=4, booting=1, idle=1) == 1
+    assert missing(DrainTime(), queued=0, queued_work_ms=0, seats=3) == 0
+
+
 def test_drain_time_counts_those_on_their_way() -> None:
     assert missing(DrainTime(), queued=12, queued_work_ms=3 * HOUR, booting=2, busy=7) == 1
 
@@ -63,11 +70,12 @@ def test_a_maximum_of_workers_holds_for_all_of_them(policy: Scale) -> None:
     assert missing(policy, queued=50, queued_work_ms=50 * HOUR, busy=6) == 0
 
 
-@given(*[st.integers(0, 50)] * 4, st.integers(0, 100 * HOUR))
+@given(*[st.integers(0, 50)] * 4, st.integers(0, 100 * HOUR), st.integers(1, 60))
 def test_no_rule_wants_more_new_workers_than_jobs_wait(
-    queued: int, busy: int, booting: int, idle: int, work_ms: int
+    queued: int, busy: int, booting: int, idle: int, work_ms: int, seats: int
 ) -> None:
     counts = {"queued": queued, "busy": busy, "booting": booting, "idle": idle, "queued_work_ms": work_ms}
+    counts["seats"] = seats
     for policy in (VisibleBacklog(), BacklogAndBusy(), DrainTime()):
         assert missing(policy, **counts) <= queued
     assert missing(DrainTime(), **counts) <= missing(BacklogAndBusy(), **counts)

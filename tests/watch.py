@@ -285,7 +285,8 @@ class Watch(Journal):
             self.closed = True
         launches = [command for command in commands if isinstance(command, say.Launch)]
         if launches:
-            self._launched(event, launches, sum(isinstance(command, say.Route) for command in commands))
+            routed = (self.jobs[command.job] for command in commands if isinstance(command, say.Route))
+            self._launched(event, launches, sum(job.gang for job in routed))
         stopped = [command for command in commands if isinstance(command, say.StopWorker)]
         demand("scale", not stopped, "the fleet stops workers:", stopped)
 

@@ -351,8 +351,8 @@ DECOUPLED = tuple(name for name, (_, architecture, _) in PRESETS.items() if arch
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, gangs: bool) -> Policy:
-    """A built-in policy, or the points mixed. Where there are gangs, none that may launch less than one needs."""
+def policies(draw: st.DrawFn) -> Policy:
+    """A built-in policy, or the points mixed."""
     settings = draw(settings_of())
     if draw(_chance(0.3)):
         _, _, points = PRESETS[draw(st.sampled_from(DECOUPLED))]
@@ -362,7 +362,7 @@ def policies(draw: st.DrawFn, *, gangs: bool) -> Policy:
         settings,
         order=draw(st.sampled_from(ORDERS)),
         place=LowestPrice("any") if moves else draw(st.sampled_from(PLACES)),
-        scale=draw(st.sampled_from(SCALES[: len(SCALES) - gangs])),
+        scale=draw(st.sampled_from(SCALES)),
         retry=draw(st.sampled_from(RETRIES)),
         protect=draw(st.sampled_from(PROTECTS)),
         move=draw(st.sampled_from(MOVES)) if moves else Stay(),
@@ -387,4 +387,4 @@ def cases(draw: st.DrawFn, source: str, gangs: tuple[int, ...] = (1,)) -> Case:
         licences={"solver": draw(st.integers(2, 5))},
         slots_per_instance=slots,
     )
-    return Case(inputs, draw(policies(gangs=gangs != (1,))))
+    return Case(inputs, draw(policies()))
