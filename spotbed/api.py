@@ -14,6 +14,7 @@ from spotbed.comparison import Finished, compare_worlds
 from spotbed.errors import InputError, Problem
 from spotbed.files import MARK, check_replaceable, new_folder, report_folder, write_text
 from spotbed.frames import journal_frame, run_data
+from spotbed.limits import limits_told
 from spotbed.policies.compose import Composed
 from spotbed.progress import Progress, Silent
 from spotbed.provenance import provenance
@@ -147,7 +148,7 @@ def compare_scenario(
         for label, journal in finished.journals().items():
             write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
     finished.forget()
-    return Comparison(target, data.results, notes)
+    return Comparison(target, data.results, [*notes, *limits_told(made, finished, labels)])
 
 
 def demo(out: Path, progress: Progress | None = None) -> Comparison:

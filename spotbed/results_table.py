@@ -8,15 +8,22 @@ from typing import Any
 
 from spotbed.gates import parse_rule
 from spotbed.metric_names import METRIC_BY_NAME
-from spotbed.report.words import count, duration, hours, number, percent, plural, usd, usd_like
+from spotbed.report.standing import did_less
+from spotbed.report.words import count, duration, fixed, hours, number, percent, plural, usd, usd_like
 from spotbed.stats import method_text, verdict
 
-COLUMNS = (
-    *("policy", "cost", "against baseline", "makespan", "wait", "deadlines missed", "interruptions", "jobs lost"),
-    "cheaper in",
-)
 DIVERGES = "does not converge"
-JUDGED = ("cost_usd", "makespan_s", "deadline_missed")  # metrics of which it is said what the worlds do not resolve
+COUNTS = {  # metric: column; those of `ALWAYS` stand in every table, the others where some policy has a count
+    "deadline_missed": "deadlines missed",
+    "interruptions": "interruptions",
+    "jobs_lost": "jobs lost",
+    "jobs_failed": "failed",
+    "jobs_unfinished": "unfinished",
+    "duplicate_completions": "done twice",
+    "orphan_workers": "orphan workers",
+}
+ALWAYS = ("jobs_lost",)
+FEW_WORLDS = "One world: what differs may be its weather. More worlds (--replications) give intervals."
 _ESTIMATES = ("mean", "ci95", "p50", "p95", "n")
 _DIFFERENCES = ("diff_mean", "diff_ci95", "ratio", "ratio_ci95", "win_share")
 
@@ -30,12 +37,41 @@ class ResultsTable:
     notes: Sequence[str] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """What policies are first compared by: the bill, or the slowdown where nothing is billed."""
+
+    metric: str
+    column: str
+    won: str
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The metrics of which it is said what the worlds do not resolve."""
+        return (self.metric, "makespan_s", "deadline_missed")
+
+
+_COST = _Aim("cost_usd", "cost", "cheaper in")
+_SLOWDOWN = _Aim("bounded_slowdown", "bounded slowdown", "lower in")
+
+
 def results_table(results: Mapping[str, Any]) -> ResultsTable:
     """For people: one row per policy; below it bounds, gates, and what the worlds did not resolve."""
     policies = results["policies"]
+    aim = _SLOWDOWN if not any(policy["bill"] for policy in policies) else _COST
     dearest = max((policy["metrics"]["cost_usd"]["mean"] or 0.0 for policy in policies), default=0.0)
-    rows = [_row(policy, dearest) for policy in policies]
-    return ResultsTable(COLUMNS, rows, _notes(results))
+    counts = [name for name in COUNTS if name in ALWAYS or any(policy["metrics"][name]["mean"] for policy in policies)]
+    columns = (
+        "policy",
+        aim.column,
+        "against baseline",
+        "makespan",
+        "wait",
+        *(COUNTS[name] for name in counts),
+        aim.won,
+    )
+    rows = [_row(policy, aim, counts, dearest) for policy in policies]
+    return ResultsTable(columns, rows, _notes(results, aim))
 
 
 def estimates_table(results: Mapping[str, Any]) -> ResultsTable:
@@ -63,21 +99,23 @@ def _numbers(values: Mapping[str, Any], keys: Sequence[str]) -> list[float | Non
     return [value for pair in pairs for value in pair]
 
 
-def _row(policy: Mapping[str, Any], dearest: float) -> list[str]:
+def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: float) -> list[str]:
     metrics, diverging = policy["metrics"], policy.get("does_not_converge", {})
 
     def cell(metric: str, text: Any) -> str:
         return DIVERGES if metric in diverging else str(text(metrics[metric]["mean"]))
 
-    cost = cell("cost_usd", lambda mean: usd_like(mean, dearest))
+    def amount(value: float | None) -> str:
+        return usd_like(value, dearest) if aim is _COST else fixed(value)
+
     return [
         policy["label"],
-        cost + _interval(metrics["cost_usd"]["ci95"], lambda end: usd_like(end, dearest)),
-        _against_baseline(policy["vs_baseline"].get("cost_usd")),
+        cell(aim.metric, amount) + _interval(metrics[aim.metric]["ci95"], amount),
+        _against_baseline(policy["vs_baseline"].get(aim.metric)),
         cell("makespan_s", hours),
         cell("wait_s", duration),
-        *(cell(metric, count) for metric in ("deadline_missed", "interruptions", "jobs_lost")),
-        _won(policy["vs_baseline"].get("cost_usd")),
+        *(cell(metric, count) for metric in counts),
+        _won(policy["vs_baseline"].get(aim.metric)),
     ]
 
 
@@ -90,7 +128,7 @@ def _against_baseline(pair: Any) -> str:
         return "baseline"
     if pair["ratio"] is None:
         return "n/a"
-    unresolved = " not resolved" if verdict(pair).answer == "not resolved" else ""
+    unresolved = " not resolved" if pair["n"] > 1 and verdict(pair).answer == "not resolved" else ""
     return f"{pair['ratio']:.3f}" + _interval(pair["ratio_ci95"], lambda end: f"{end:.3f}") + unresolved
 
 
@@ -100,23 +138,27 @@ def _won(pair: Mapping[str, Any] | None) -> str:
     return f"{round(pair['win_share'] * pair['n'])} of {pair['n']}"
 
 
-def _notes(results: Mapping[str, Any]) -> list[str]:
+def _notes(results: Mapping[str, Any], aim: _Aim) -> list[str]:
     gates = [_gate_line(gate, results) for gate in results["gates"]]
     diverging = [
         f"{policy['label']}: {message}"
         for policy in results["policies"]
         for message in dict.fromkeys(policy.get("does_not_converge", {}).values())
     ]
+    notes = [*_bound_lines(results), *_saving_lines(results), *gates, *diverging]
+    if results["replications"] < 2:
+        return [*notes, FEW_WORLDS]
     intervals = f"[ ]: 95 % interval of the mean over {plural(results['replications'], 'world')}; {method_text()}."
-    notes = [*_bound_lines(results), *_saving_lines(results), *gates, *diverging, *_unresolved_lines(results)]
-    return [*notes, intervals] if results["replications"] > 1 else notes
+    return [*notes, *_unresolved_lines(results, aim), intervals]
 
 
 def _bound_lines(results: Mapping[str, Any]) -> list[str]:
     bounds = {metric: value for metric, value in results["bounds"].items() if value is not None}
     if not bounds:
         return []
-    listed = ", ".join(f"{_name(metric)} {_with_unit(metric, value)}" for metric, value in bounds.items())
+    listed = ", ".join(
+        f"{_name(metric)} {usd(value) if metric == 'cost_usd' else hours(value)}" for metric, value in bounds.items()
+    )
     return [f"No policy that does all this work can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
 
 
@@ -134,11 +176,11 @@ def _saving_lines(results: Mapping[str, Any]) -> list[str]:
 
 def _nearest(results: Mapping[str, Any], bound: float | None) -> str:
     costs = {policy["label"]: policy["metrics"]["cost_usd"]["mean"] for policy in results["policies"]}
-    known = {label: cost for label, cost in costs.items() if cost is not None}
+    known = {label: cost for label, cost in costs.items() if cost is not None and not did_less(results, label)}
     if not bound or not known:
         return ""
     label = min(known, key=lambda name: known[name])
-    return f" The cheapest, {label}, is {percent(known[label] / bound - 1.0)} above it."
+    return f" The cheapest that does, {label}, is {percent(known[label] / bound - 1.0)} above it."
 
 
 def _gate_line(gate: Mapping[str, Any], results: Mapping[str, Any]) -> str:
@@ -165,11 +207,11 @@ def _holds(ends: Sequence[float] | None, limit: float) -> bool:
     return ends is not None and ends[0] < limit < ends[1]
 
 
-def _unresolved_lines(results: Mapping[str, Any]) -> list[str]:
+def _unresolved_lines(results: Mapping[str, Any], aim: _Aim) -> list[str]:
     lines = [
         _unresolved_line(policy["label"], metric, policy["vs_baseline"][metric], results["baseline"])
         for policy in results["policies"]
-        for metric in JUDGED
+        for metric in aim.judged
         if metric in policy["vs_baseline"] and metric not in policy.get("does_not_converge", {})
     ]
     return [line for line in lines if line]

@@ -13,7 +13,9 @@ from spotbed.build import Blueprint
 from spotbed.comparison import Finished, mean_bill, settings_by_label
 from spotbed.divergence import MEANINGLESS_METRICS, find_divergence, lifetime_of
 from spotbed.gates import Gate, parse_rule
+from spotbed.limits import limits_told
 from spotbed.metric_names import METRIC_NAMES
+from spotbed.report.standing import ENOUGH_WORK
 from spotbed.results import PolicyWorlds, build_results, differing_settings
 from spotbed.scenario.models_policies import Gate as GateModel
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _GRID = 200  # points of the queue-depth band
-_NEARLY_ALL = 0.98  # of the jobs that the best policy did: who did fewer does not count for the bounds
 _MOST_FOR_BOUNDS = 10  # worlds for which bounds are computed; the table shows their mean
 
 
@@ -90,10 +91,10 @@ def bounds(made: Blueprint, finished: Finished, labels: Sequence[str]) -> dict[s
 
 def _done_by_all(finished: Finished, labels: Sequence[str], world: int) -> npt.NDArray[np.bool_]:
     """The jobs that every policy did which did nearly as many as the best: a bound for what a policy that loses jobs
-    has done would say little of the others."""
+    has done would say little of the others, and the longest are what it loses first."""
     masks = [np.frombuffer(finished.results[label][world].done, dtype=np.bool_) for label in labels]
     most = max(int(mask.sum()) for mask in masks)
-    full = [mask for mask in masks if mask.sum() >= _NEARLY_ALL * most]
+    full = [mask for mask in masks if mask.sum() >= ENOUGH_WORK * most]
     return np.asarray(np.logical_and.reduce(full))
 
 
@@ -131,15 +132,7 @@ def _only(work: Work, names: set[str]) -> Work:
 def findings_of(made: Blueprint, finished: Finished, labels: Sequence[str]) -> list[str]:
     """What the reader of the report must know: divergence, limits that bit, models that stand for AWS's code."""
     found = [f"{label}: {text}" for label in labels for text in _divergence(made, label)]
-    for label in labels:
-        worlds = len(finished.results[label])
-        totals: dict[str, int] = {}
-        for result in finished.results[label]:
-            for name, count in result.limits.items():
-                totals[name] = totals.get(name, 0) + count
-        found += [
-            f"{label}: the limit {name} bit {count / worlds:,.1f} times per world" for name, count in totals.items()
-        ]
+    found += limits_told(made, finished, labels)
     if any(made.composed[label].names["place"] == "price-capacity-optimized" for label in labels):
         found.append("price-capacity-optimized is our rule for AWS's unpublished strategy of that name: modelled")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from spotbed.gates import Gate, parse_rule
 from spotbed.metric_names import METRIC_BY_NAME, METRIC_NAMES
-from spotbed.report.words import count, duration, number, percent, usd, usd_like
+from spotbed.report.words import count, hours, number, percent, usd, usd_like
 from spotbed.results import (
     PolicyWorlds,
     build_results,
@@ -157,7 +158,8 @@ def test_one_world_has_no_intervals(valid: Callable[[Any], None]) -> None:
     assert results["policies"][1]["metrics"]["cost_usd"]["ci95"] is None
     table = results_table(results)
     assert "[" not in "".join(str(cell) for row in table.rows for cell in row)
-    assert table.rows[1][2].endswith("not resolved")
+    assert table.rows[1][2] == "0.800"
+    assert table.notes[-1].startswith("One world: ")
     assert not any("95 % interval" in note for note in table.notes)
 
 
@@ -203,12 +205,29 @@ def test_the_table_says_what_the_results_say(results: dict[str, Any]) -> None:
     assert (rows[1]["deadlines missed"], rows[1]["jobs lost"]) == (count(43 / 30), count(0))
 
 
+def test_a_policy_that_loses_jobs_is_not_the_cheapest_and_its_harm_has_columns() -> None:
+    columns = {"cost_usd": 1.0, "jobs_lost": 3.0, "orphan_workers": 2.0}
+    cheap = a_policy("cheap", BASELINE.worlds.assign(**columns))
+    table = results_table(compare(BASELINE, cheap, bounds={"cost_usd": 371.2}))
+    assert "The cheapest that does, on-demand, is " in table.notes[0]
+    row = dict(zip(table.columns, table.rows[1], strict=True))
+    assert (row["jobs lost"], row["orphan workers"]) == ("3", "2")
+    assert "unfinished" not in row
+
+
+def test_where_nothing_is_billed_the_slowdown_is_compared() -> None:
+    free = [replace(policy, bill=policy.bill.iloc[:0]) for policy in (BASELINE, SPOT)]
+    table = results_table(compare(*free))
+    assert table.columns[1] == "bounded slowdown"
+    assert table.columns[-1] == "lower in"
+
+
 def test_the_lines_below_the_table(results: dict[str, Any]) -> None:
     notes = results_table(results).notes
     above = results["policies"][1]["metrics"]["cost_usd"]["mean"] / 371.2 - 1
     assert notes[0].startswith(
         "No policy that does all this work can be below: "
-        f"cost {usd(371.2)}, makespan {duration(30_000)}. The cheapest, div+ckpt, is "
+        f"cost {usd(371.2)}, makespan {hours(30_000)}. The cheapest that does, div+ckpt, is "
     )
     assert notes[0].endswith(f" {percent(above)} above it.")
     assert (

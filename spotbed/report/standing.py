@@ -27,7 +27,7 @@ def standing(data: ComparisonData) -> Standing:
     """Rank the policies of a comparison by mean cost, fairly."""
     cost = {str(policy["label"]): estimate(policy, "cost_usd").mean for policy in policies(data.results)}
     undefined = [label for label, mean in cost.items() if mean is None]
-    less = [label for label in cost if label not in undefined and _did_less(data, label)]
+    less = [label for label in cost if label not in undefined and did_less(data.results, label)]
     ranked = sorted((mean, label) for label, mean in cost.items() if mean is not None and label not in less)
     if not ranked:
         return Standing(None, less_work=less, undefined=undefined)
@@ -41,10 +41,11 @@ def _not_told_apart(found: Difference | None) -> bool:
     return found is None or found.answer != "lower"
 
 
-def _did_less(data: ComparisonData, label: str) -> bool:
-    done = {str(policy["label"]): estimate(policy, "jobs_done").mean or 0.0 for policy in policies(data.results)}
-    own = policy_of(data, label)
-    if (estimate(own, "jobs_lost").mean or 0.0) > 0:
+def did_less(results: Mapping[str, Any], label: str) -> bool:
+    """Whether a policy lost jobs, or got clearly fewer done than the most diligent one."""
+    own = {str(policy["label"]): policy for policy in policies(results)}
+    done = {name: estimate(policy, "jobs_done").mean or 0.0 for name, policy in own.items()}
+    if (estimate(own[label], "jobs_lost").mean or 0.0) > 0:
         return True
     most = max(done.values())
     return most == 0 or done[label] < ENOUGH_WORK * most

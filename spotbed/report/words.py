@@ -57,6 +57,11 @@ def number(value: float | None) -> str:
     return f"{sign}{size:.2e}"
 
 
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """A plain number with as many decimals: 92.58 · 14,805.20."""
+    return NOT_AVAILABLE if not is_known(value) else f"{MINUS if value < 0 else ''}{abs(value):,.{decimals}f}"
+
+
 def count(value: float | None) -> str:
     """How many on average: 0 · 3.2 · 0.03 · 1,000."""
     if value is None or not math.isfinite(value):
@@ -72,9 +77,14 @@ def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return NOT_AVAILABLE
     value = abs(share) * 100
-    decimals = 1 if value >= 1 else 2
-    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".") if round(value, decimals) else "0"
+    decimals = 0 if value >= 1000 else 1 if value >= 1 else 2
+    text = _bare(f"{value:,.{decimals}f}") if round(value, decimals) else "0"
     return f"{MINUS if share < 0 and text != '0' else ''}{text} %"
+
+
+def _bare(text: str) -> str:
+    """Without zeros that end a decimal part."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def hours(seconds: float | None) -> str:
