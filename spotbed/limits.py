@@ -18,7 +18,7 @@ _REFUSED = "instances were refused and asked for again"
 _MEANS = {  # limit: what became of what it held back
     "ec2.run_instances": _REFUSED,
     "ec2.vcpu_quota": _REFUSED,
-    "stepfunctions.history_limit": "executions ended at their last event and left their instance behind",
+    "stepfunctions.history_limit": "executions ended at their last event",
 }
 _WAITED = "calls waited in line"
 _TRANSITIONS_A_POLL = 3  # of legacy-2019: wait, check, choice

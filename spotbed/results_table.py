@@ -9,20 +9,14 @@ from typing import Any
 from spotbed.gates import parse_rule
 from spotbed.metric_names import METRIC_BY_NAME
 from spotbed.report.standing import did_less
-from spotbed.report.words import count, duration, fixed, hours, number, percent, plural, usd, usd_like
+from spotbed.report.words import count, duration, fixed, hours, listed, number, percent, plural, usd, usd_like
 from spotbed.stats import method_text, verdict
 
 DIVERGES = "does not converge"
-COUNTS = {  # metric: column; those of `ALWAYS` stand in every table, the others where some policy has a count
-    "deadline_missed": "deadlines missed",
-    "interruptions": "interruptions",
-    "jobs_lost": "jobs lost",
-    "jobs_failed": "failed",
-    "jobs_unfinished": "unfinished",
-    "duplicate_completions": "done twice",
-    "orphan_workers": "orphan workers",
-}
-ALWAYS = ("jobs_lost",)
+NOT_DONE = "not done"
+COUNTS = {"deadline_missed": "deadlines missed", "interruptions": "interruptions"}  # columns, where a policy has any
+UNDONE = {"jobs_lost": "lost", "jobs_failed": "failed", "jobs_unfinished": "unfinished"}  # and never done
+HARM = {"duplicate_completions": "done twice", "orphan_workers": "orphan workers left behind"}
 FEW_WORLDS = "One world: what differs may be its weather. More worlds (--replications) give intervals."
 _ESTIMATES = ("mean", "ci95", "p50", "p95", "n")
 _DIFFERENCES = ("diff_mean", "diff_ci95", "ratio", "ratio_ci95", "win_share")
@@ -60,16 +54,9 @@ def results_table(results: Mapping[str, Any]) -> ResultsTable:
     policies = results["policies"]
     aim = _SLOWDOWN if not any(policy["bill"] for policy in policies) else _COST
     dearest = max((policy["metrics"]["cost_usd"]["mean"] or 0.0 for policy in policies), default=0.0)
-    counts = [name for name in COUNTS if name in ALWAYS or any(policy["metrics"][name]["mean"] for policy in policies)]
-    columns = (
-        "policy",
-        aim.column,
-        "against baseline",
-        "makespan",
-        "wait",
-        *(COUNTS[name] for name in counts),
-        aim.won,
-    )
+    counts = [name for name in COUNTS if any(policy["metrics"][name]["mean"] for policy in policies)]
+    known = (COUNTS[name] for name in counts)
+    columns = ("policy", aim.column, "against baseline", "makespan", "wait", *known, NOT_DONE, aim.won)
     rows = [_row(policy, aim, counts, dearest) for policy in policies]
     return ResultsTable(columns, rows, _notes(results, aim))
 
@@ -115,6 +102,7 @@ def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: f
         cell("makespan_s", hours),
         cell("wait_s", duration),
         *(cell(metric, count) for metric in counts),
+        count(sum(metrics[metric]["mean"] or 0.0 for metric in UNDONE)),
         _won(policy["vs_baseline"].get(aim.metric)),
     ]
 
@@ -145,7 +133,7 @@ def _notes(results: Mapping[str, Any], aim: _Aim) -> list[str]:
         for policy in results["policies"]
         for message in dict.fromkeys(policy.get("does_not_converge", {}).values())
     ]
-    notes = [*_bound_lines(results), *_saving_lines(results), *gates, *diverging]
+    notes = [*_bound_lines(results), *_saving_lines(results), *_harm_lines(results), *gates, *diverging]
     if results["replications"] < 2:
         return [*notes, FEW_WORLDS]
     intervals = f"[ ]: 95 % interval of the mean over {plural(results['replications'], 'world')}; {method_text()}."
@@ -172,6 +160,17 @@ def _saving_lines(results: Mapping[str, Any]) -> list[str]:
         for label, saving in savings.items()
     )
     return [f"Saved against the useful work on demand at list price (with a commitment at {discount} off): {listed}."]
+
+
+def _harm_lines(results: Mapping[str, Any]) -> list[str]:
+    """What became of the jobs that a policy did not get done, and what it did twice or left behind."""
+    lines = []
+    for policy in results["policies"]:
+        means = {name: policy["metrics"][name]["mean"] or 0.0 for name in ("jobs_submitted", *UNDONE, *HARM)}
+        told = [f"{count(means[name])} {word}" for name, word in {**UNDONE, **HARM}.items() if means[name]]
+        if told:
+            lines.append(f"{policy['label']}: of {plural(means['jobs_submitted'], 'job')}, {listed(told)}.")
+    return lines
 
 
 def _nearest(results: Mapping[str, Any], bound: float | None) -> str:
@@ -232,8 +231,9 @@ def _unresolved_line(label: str, metric: str, pair: Any, baseline: str) -> str:
 
 
 def _name(metric: str) -> str:
-    return metric.rsplit("_", 1)[0] if METRIC_BY_NAME[metric].unit in ("s", "USD") else metric.replace("_", " ")
+    plain = metric.rsplit("_", 1)[0] if METRIC_BY_NAME[metric].unit in ("s", "USD") else metric.replace("_", " ")
+    return COUNTS.get(metric, plain)
 
 
 def _with_unit(metric: str, value: float) -> str:
-    return {"s": duration, "USD": usd}.get(METRIC_BY_NAME[metric].unit, number)(value)
+    return {"s": duration, "USD": usd}.get(METRIC_BY_NAME[metric].unit, fixed)(value)

@@ -69,7 +69,7 @@ def count(value: float | None) -> str:
     sign, size = (MINUS if value < 0 else ""), abs(value)
     if size == int(size) or size >= 1000:
         return f"{sign}{size:,.0f}"
-    return f"{sign}{size:.1f}" if size >= 0.1 else f"{sign}{size:.2g}"
+    return sign + (f"{size:.1f}".removesuffix(".0") if size >= 0.1 else f"{size:.2g}")
 
 
 def percent(share: float | None) -> str:
