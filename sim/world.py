@@ -214,13 +214,13 @@ class World:
     def _end(self, instance: LiveInstance, reason: str) -> None:
         now = instance.ended_ms = self.clock.now_ms
         pool = instance.pool
-        if reason == "interrupted":  # by EC2, or by us after its notice
-            pool.use.interruptions += 1
         pool.live -= 1
         self.live_instances -= 1
         del pool.instances[instance.number]
-        if instance.launched_ms == NOT_YET:
+        if instance.launched_ms == NOT_YET:  # it never ran: nobody is billed, and nothing is interrupted
             return
+        if reason == "interrupted":  # by EC2, or by us after its notice
+            pool.use.interruptions += 1
         for worker in instance.slots:
             if instance.ready_ms == NOT_YET:
                 self._spend(worker, BOOT, instance.launched_ms, now)

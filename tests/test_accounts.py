@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,12 @@ def taken(at_ms: int, back_ms: int) -> MarketInputs:
     return MarketInputs(
         Interruptions("trace", capacity={"spot": capacity}, burst_ms=0), notice_probability=0.0, launch=constant(0)
     )
+
+
+def test_an_instance_that_is_taken_before_it_runs_is_neither_billed_nor_interrupted() -> None:
+    market = replace(taken(30 * S, 10 * MINUTE), launch=constant(60))
+    tally = run(work_of((JobClass("job"),), [0], [MINUTE]), market=market)
+    assert (tally.pools[0].instances, tally.pools[0].interruptions, tally.attempts) == (1, 0, 1)
 
 
 MOVING = steps([0, 4 * MINUTE, 30 * MINUTE], [0.06, 0.09, 0.05])

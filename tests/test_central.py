@@ -40,6 +40,7 @@ from scheduler.policies.move import Stay
 from scheduler.policies.order import Fifo, ShortestJobFirst
 from scheduler.policies.place import LowestPrice
 from scheduler.policies.protect import NoProtection
+from scheduler.policies.retry import FullJitter
 from scheduler.policies.scale import BacklogAndBusy
 from scheduler.settings import Settings
 from scheduler.table import UnknownTransition
@@ -327,15 +328,16 @@ def without_services(case: Case) -> WorldInputs:
 @ANY_WORLD
 @given(data=st.data())
 def test_a_head_node_without_limits_does_what_the_workers_would_do_themselves(source: str, data: st.DataObject) -> None:
-    """One pool, one class, no services: the same jobs end at the same times, at the same cost. (When two workers come
-    free in one millisecond, either may take either job, so nothing is released by the end of another job here.)"""
+    """One pool, one class, no services: the same jobs end at the same times, at the same cost. (When two workers are
+    free in one millisecond, either may take either job. So nothing is queued by the end of an attempt here, neither
+    what waits for it nor its own next try, and no attempt ends at its time limit, as it would on a tick.)"""
     case = data.draw(cases(source))
     spot = next(each for each in case.inputs.pools if each.purchase == "spot")
-    klass = replace(case.inputs.work.classes[0], licences={}, gang=1)
+    klass = replace(case.inputs.work.classes[0], licences={}, gang=1, timeout_ms=None)
     none = np.zeros(len(case.inputs.work), dtype=np.int32)
     work = replace(case.inputs.work, classes=(klass,), klass=none, after={})
     inputs = replace(without_services(case), work=work, pools=(spot,), slots_per_instance=1)
-    policy = replace(case.policy, place=LowestPrice(), move=Stay())
+    policy = replace(case.policy, place=LowestPrice(), move=Stay(), retry=FullJitter())
     ours, theirs = (simulate(inputs, replace(policy, architecture=name)) for name in ("central", "decoupled"))
     assert list(ours.jobs.end_ms) == list(theirs.jobs.end_ms)
     for our, their in zip(ours.pools, theirs.pools, strict=True):

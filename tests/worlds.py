@@ -1,4 +1,4 @@
-"""Random worlds for the tests: small, aggressive, and able to end. Strategies of hypothesis, and builders by hand.
+"""Random worlds for the tests: small, aggressive, and able to end. A strategy of hypothesis, and builders by hand.
 
 Runtimes are minutes and spells of capacity longer, so that every job can end; all else is as bad as it gets.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,6 +37,7 @@ from sim.inputs import (
 )
 from sim.troubles import FAULTS as OF_CALLS
 
+T = TypeVar("T")
 S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 SOURCES = ("exponential", "weibull", "trace", "lifetimes", "price")
 ZONES = ("us-east-1a", "us-east-1b")
@@ -53,6 +54,7 @@ class Case:
 
     inputs: WorldInputs
     policy: Policy
+    made_by: str = "by hand"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # hypothesis would spell every field
@@ -66,7 +68,7 @@ class Case:
             f"interruptions {market.interruptions.source}, notice {market.notice_probability}", f"{market.outages}",
             f"faults {inputs.services.probability}", f"limits {inputs.services.limit}", f"{self.policy}",
         )  # fmt: skip
-        return "Case(" + "\n  ".join(parts) + ")"
+        return f"{self.made_by}: Case(" + "\n  ".join(parts) + ")"
 
 
 # by hand ------------------------------------------------------------------------------------------------------------
@@ -150,46 +152,58 @@ def hostile(seed: int) -> WorldInputs:
 
 
 # random -------------------------------------------------------------------------------------------------------------
-def _chance(probability: float) -> st.SearchStrategy[bool]:
-    return st.integers(0, 99).map(lambda number: 20 <= number < 20 + 100 * probability)  # hypothesis loves the ends
+class Dice:
+    """The choices of one world, all from one seed. Hypothesis chooses the seed and no more: where it makes each choice
+    itself, it changes one of them that often changes nothing, and half of its worlds are the same."""
+
+    def __init__(self, *seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def pick(self, *options: T) -> T:
+        return options[int(self.rng.integers(len(options)))]
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number, both ends included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
 
 
-@st.composite
-def job_classes(draw: st.DrawFn, number: int, fits_vcpus: int, gangs: tuple[int, ...]) -> JobClass:
+def job_classes(dice: Dice, number: int, fits_vcpus: int, gangs: tuple[int, ...]) -> JobClass:
     """A class whose jobs fit a slot of `fits_vcpus`."""
-    poison = draw(_chance(0.12))
+    poison = dice.chance(0.12)
     return JobClass(
         f"c{number}",
-        vcpus=draw(st.sampled_from([value for value in (0.5, 1.0, 2.0) if value <= fits_vcpus])),
-        memory_gib=draw(st.sampled_from([0.0, 1.0, 2.0])),
-        priority=draw(st.integers(0, 3)),
-        deadline_ms=draw(st.sampled_from([None, 40 * MINUTE, 3 * HOUR])),
-        timeout_ms=draw(st.sampled_from([None, None, 5 * MINUTE, HOUR])),
-        retries=draw(st.integers(0, 3)),
-        checkpointable=draw(st.booleans()),
-        fail_probability=1.0 if poison else draw(st.sampled_from([0.0, 0.0, 0.15])),
-        exit_code=draw(st.sampled_from([0, 3])),
-        success_string_missing=draw(st.sampled_from([0.0, 0.0, 0.1])),
-        input_gib=draw(st.sampled_from([0.0, 2.0])),
-        output_gib=draw(st.sampled_from([0.0, 1.0])),
-        licences={"solver": draw(st.integers(1, 2))} if draw(_chance(0.25)) else {},
-        late_penalty_usd_per_hour=draw(st.sampled_from([0.0, 0.5])),
-        runtime_on={"m5": 1.3} if draw(_chance(0.3)) else {},
-        gang=draw(st.sampled_from(gangs)),
+        vcpus=dice.pick(*(value for value in (0.5, 1.0, 2.0) if value <= fits_vcpus)),
+        memory_gib=dice.pick(0.0, 1.0, 2.0),
+        priority=dice.between(0, 3),
+        deadline_ms=dice.pick(None, 40 * MINUTE, 3 * HOUR),
+        timeout_ms=dice.pick(None, None, 5 * MINUTE, HOUR),
+        retries=dice.between(0, 3),
+        checkpointable=dice.chance(0.5),
+        fail_probability=1.0 if poison else dice.pick(0.0, 0.0, 0.15),
+        exit_code=dice.pick(0, 3),
+        success_string_missing=dice.pick(0.0, 0.0, 0.1),
+        input_gib=dice.pick(0.0, 2.0),
+        output_gib=dice.pick(0.0, 1.0),
+        licences={"solver": dice.between(1, 2)} if dice.chance(0.25) else {},
+        late_penalty_usd_per_hour=dice.pick(0.0, 0.5),
+        runtime_on={"m5": 1.3} if dice.chance(0.3) else {},
+        gang=dice.pick(*gangs),
     )
 
 
-@st.composite
-def works(draw: st.DrawFn, slot_vcpus: int, gangs: tuple[int, ...]) -> Work:
+def works(dice: Dice, slot_vcpus: int, gangs: tuple[int, ...]) -> Work:
     """50 to 70 jobs of a few minutes each, in a burst or over two hours, some waiting for others."""
-    classes = tuple(draw(job_classes(number, slot_vcpus, gangs)) for number in range(draw(st.integers(1, 3))))
-    count = draw(st.integers(50, 70))
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    span_ms = draw(st.sampled_from([0, 30 * MINUTE, 2 * HOUR]))
+    classes = tuple(job_classes(dice, number, slot_vcpus, gangs) for number in range(dice.between(1, 3)))
+    count = dice.between(50, 70)
+    rng = dice.rng
+    span_ms = dice.pick(0, 30 * MINUTE, 2 * HOUR)
     submit = np.sort(rng.integers(0, span_ms + 1, count))
-    runtime = rng.integers(20 * S, draw(st.sampled_from([2, 6, 10])) * MINUTE, count)
-    estimate = (runtime * rng.uniform(0.7, 2.0, count)).astype(np.int64) if draw(_chance(0.7)) else np.full(count, -1)
-    late = rng.random(count) < draw(st.sampled_from([0.0, 0.1, 0.3]))
+    runtime = rng.integers(20 * S, dice.pick(2, 6, 10) * MINUTE, count)
+    estimate = (runtime * rng.uniform(0.7, 2.0, count)).astype(np.int64) if dice.chance(0.7) else np.full(count, -1)
+    late = rng.random(count) < dice.pick(0.0, 0.1, 0.3)
     after = {
         index: tuple(sorted({int(earlier) for earlier in rng.integers(0, index, rng.integers(1, 3))}))
         for index in range(1, count)
@@ -208,52 +222,49 @@ def works(draw: st.DrawFn, slot_vcpus: int, gangs: tuple[int, ...]) -> Work:
     )
 
 
-@st.composite
-def price_paths(draw: st.DrawFn, usd_per_hour: float, *, moving: bool) -> PricePath:
+def price_paths(dice: Dice, usd_per_hour: float, *, moving: bool) -> PricePath:
     """A price that holds for ever, or one that changes every 20 to 90 minutes and is played in a loop."""
     if not moving:
         return flat(usd_per_hour)
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+    rng = dice.rng
     at_ms = np.r_[0, np.cumsum(rng.integers(20 * MINUTE, 90 * MINUTE, 8))]
     usd = usd_per_hour * rng.choice([0.6, 0.8, 1.0, 1.5], 9)
     usd[0], usd[-2], usd[-1] = usd_per_hour, usd_per_hour * 0.8, usd_per_hour * 0.8
     return PricePath(at_ms.astype(np.int64), usd)
 
 
-@st.composite
-def pool_lists(draw: st.DrawFn, source: str, slots: int) -> tuple[Pool, ...]:
+def pool_lists(dice: Dice, source: str, slots: int) -> tuple[Pool, ...]:
     """One Spot and one on-demand pool that fit any class, and up to two more."""
     pools = []
-    for number in range(draw(st.integers(2, 4))):
-        purchase = ("spot", "on-demand")[number] if number < 2 else draw(st.sampled_from(["spot", "spot", "on-demand"]))
-        kind, vcpus = draw(st.sampled_from([("c5.xlarge", 2), ("m5.2xlarge", 4)])) if number < 2 else ("c5.large", 1)
+    for number in range(dice.between(2, 4)):
+        purchase = ("spot", "on-demand")[number] if number < 2 else dice.pick("spot", "spot", "on-demand")
+        kind, vcpus = dice.pick(("c5.xlarge", 2), ("m5.2xlarge", 4)) if number < 2 else ("c5.large", 1)
         list_usd = 0.085 * vcpus * slots
-        moving = source == "price" or draw(_chance(0.3))
-        path = draw(price_paths(0.4 * list_usd, moving=moving)) if purchase == "spot" else flat(list_usd)
-        boot = draw(st.sampled_from([constant(30), Dist("lognormal", {"median": 60, "p95": 150})]))
-        most, az = draw(st.integers(3 if number < 2 else 1, 12)), draw(st.sampled_from(ZONES))  # room for a gang
+        moving = source == "price" or dice.chance(0.3)
+        path = price_paths(dice, 0.4 * list_usd, moving=moving) if purchase == "spot" else flat(list_usd)
+        boot = dice.pick(constant(30), Dist("lognormal", {"median": 60, "p95": 150}))
+        most, az = dice.between(3 if number < 2 else 1, 12), dice.pick(*ZONES)  # room for a gang
         name = f"p{number}-{purchase}"
         pools.append(Pool(name, kind, az, purchase, most, vcpus * slots, 4.0 * slots, 0, path, list_usd, boot))
     return tuple(pools)
 
 
-@st.composite
-def interruptions(draw: st.DrawFn, source: str, pools: tuple[Pool, ...]) -> Interruptions:
+def interruptions(dice: Dice, source: str, pools: tuple[Pool, ...]) -> Interruptions:
     """Aggressive, and still leaving every job a chance."""
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    burst_ms = draw(st.sampled_from([0, 30 * S, 3 * MINUTE]))
+    rng = dice.rng
+    burst_ms = dice.pick(0, 30 * S, 3 * MINUTE)
     if source == "exponential":
-        return Interruptions("exponential", mean_ms=draw(st.sampled_from([10, 20, 60])) * MINUTE)
+        return Interruptions("exponential", mean_ms=dice.pick(10, 20, 60) * MINUTE)
     if source == "weibull":
         up, down = (
-            Dist("weibull", {"shape": draw(st.sampled_from([0.6, 1.0])), "scale": draw(st.sampled_from(scales))})
+            Dist("weibull", {"shape": dice.pick(0.6, 1.0), "scale": dice.pick(*scales)})
             for scales in ([1200.0, 2400.0], [300.0, 900.0])
         )
         return Interruptions("weibull", up=up, down=down, burst_ms=burst_ms)
     spot = [each.id for each in pools if each.purchase == "spot"]
     if source == "trace":
         capacity = {name: _capacity(rng) for name in spot}
-        start = draw(st.sampled_from(["fixed", "random"]))
+        start = dice.pick("fixed", "random")
         return Interruptions("trace", capacity=capacity, burst_ms=burst_ms, start=start)
     if source == "lifetimes":
         times = np.sort(rng.choice(np.arange(2, 120), 12, replace=False)) * MINUTE
@@ -270,57 +281,54 @@ def _capacity(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return at_ms.astype(np.int64), count.astype(np.int64)
 
 
-@st.composite
-def markets(draw: st.DrawFn, source: str, pools: tuple[Pool, ...]) -> MarketInputs:
+def markets(dice: Dice, source: str, pools: tuple[Pool, ...]) -> MarketInputs:
     outages = []
-    for _ in range(draw(st.integers(0, 2))):
-        begin = draw(st.integers(2, 120)) * MINUTE
-        length = draw(st.integers(5, 40)) * MINUTE
-        outages.append(Outage(draw(st.sampled_from(ZONES)), begin, begin + length, draw(st.booleans())))
+    for _ in range(dice.between(0, 2)):
+        begin = dice.between(2, 120) * MINUTE
+        length = dice.between(5, 40) * MINUTE
+        outages.append(Outage(dice.pick(*ZONES), begin, begin + length, dice.chance(0.5)))
     return MarketInputs(
-        interruptions=draw(interruptions(source, pools)),
-        notice_probability=draw(st.sampled_from([0.0, 0.7, 1.0])),
-        notice_lead_ms=draw(st.sampled_from([3 * S, 30 * S, 120 * S])),
-        rebalance_probability=draw(st.sampled_from([0.0, 0.5])),
-        rebalance_lead_ms=draw(st.sampled_from([MINUTE, 10 * MINUTE])),
-        launch=draw(st.sampled_from([constant(0), Dist("exponential", {"mean": 10.0})])),
+        interruptions=interruptions(dice, source, pools),
+        notice_probability=dice.pick(0.0, 0.7, 1.0),
+        notice_lead_ms=dice.pick(3 * S, 30 * S, 120 * S),
+        rebalance_probability=dice.pick(0.0, 0.5),
+        rebalance_lead_ms=dice.pick(MINUTE, 10 * MINUTE),
+        launch=dice.pick(constant(0), Dist("exponential", {"mean": 10.0})),
         outages=tuple(outages),
     )
 
 
-@st.composite
-def services(draw: st.DrawFn, pools: tuple[Pool, ...]) -> ServiceInputs:
+def services(dice: Dice, pools: tuple[Pool, ...]) -> ServiceInputs:
     """Latencies of seconds, faults in most worlds, and limits that bite in some."""
-    slow = draw(st.sampled_from([0.0, 0.3, 2.0]))
+    slow = dice.pick(0.0, 0.3, 2.0)
     latency = {name: (Dist("lognormal", {"median": slow, "p95": 4 * slow}),) for name in OPERATIONS if slow}
-    faults = () if draw(_chance(0.2)) else FAULTS
+    faults = () if dice.chance(0.2) else FAULTS
     limit: dict[str, float] = {}
-    if draw(_chance(0.4)):
-        limit |= {"ec2.run_instances.bucket": draw(st.integers(1, 5)), "ec2.run_instances.refill": 0.05}
-    if draw(_chance(0.4)):
+    if dice.chance(0.4):
+        limit |= {"ec2.run_instances.bucket": dice.between(1, 5), "ec2.run_instances.refill": 0.05}
+    if dice.chance(0.4):
         largest = max(each.vcpus for each in pools)
-        limit |= {f"ec2.vcpus.{each.purchase}": largest * draw(st.integers(3, 6)) for each in pools[:2]}
+        limit |= {f"ec2.vcpus.{each.purchase}": largest * dice.between(3, 6) for each in pools[:2]}
     return ServiceInputs(
         latency=latency,
-        probability={name: draw(st.sampled_from([0.1, 0.25, 0.4])) for name in faults},
+        probability={name: dice.pick(0.1, 0.25, 0.4) for name in faults},
         limit=limit,
-        staging_gib_per_s=draw(st.sampled_from([0.0, 0.5])),
-        count_staleness_s=draw(st.sampled_from([0.0, 0.0, 5.0, 45.0])),
+        staging_gib_per_s=dice.pick(0.0, 0.5),
+        count_staleness_s=dice.pick(0.0, 0.0, 5.0, 45.0),
     )
 
 
-@st.composite
-def settings_of(draw: st.DrawFn) -> Settings:
+def settings_of(dice: Dice) -> Settings:
     return Settings(
-        seed=draw(st.integers(0, 1000)),
-        lease_ms=draw(st.sampled_from([45, 120, 300])) * S,
-        tick_ms=draw(st.sampled_from([20, 60])) * S,
-        keep_alive_ms=draw(st.sampled_from([0, 0, 30, 120])) * S,
-        boot_timeout_ms=draw(st.sampled_from([4, 10])) * MINUTE,
-        roll_over_at=draw(st.sampled_from([60, 20_000])),
-        checkpoint_write_ms=draw(st.sampled_from([0, 5, 20])) * S,
-        checkpoint_restore_ms=draw(st.sampled_from([0, 10])) * S,
-        startup_ms=draw(st.sampled_from([0, 5])) * S,
+        seed=dice.between(0, 1000),
+        lease_ms=dice.pick(45, 120, 300) * S,
+        tick_ms=dice.pick(20, 60) * S,
+        keep_alive_ms=dice.pick(0, 0, 30, 120) * S,
+        boot_timeout_ms=dice.pick(4, 10) * MINUTE,
+        roll_over_at=dice.pick(60, 20_000),
+        checkpoint_write_ms=dice.pick(0, 5, 20) * S,
+        checkpoint_restore_ms=dice.pick(0, 10) * S,
+        startup_ms=dice.pick(0, 5) * S,
     )
 
 
@@ -350,41 +358,45 @@ MOVES = (Greedy(), Greedy(available="now"), UniformProgress(), UniformProgress(a
 DECOUPLED = tuple(name for name, (_, architecture, _) in PRESETS.items() if architecture == "decoupled")
 
 
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
+def policies(dice: Dice) -> Policy:
     """A built-in policy, or the points mixed."""
-    settings = draw(settings_of())
-    if draw(_chance(0.3)):
-        _, _, points = PRESETS[draw(st.sampled_from(DECOUPLED))]
+    settings = settings_of(dice)
+    if dice.chance(0.3):
+        _, _, points = PRESETS[dice.pick(*DECOUPLED)]
         return policy_of(settings, **points)
-    moves = draw(_chance(0.3))
+    moves = dice.chance(0.3)
     return policy_of(
         settings,
-        order=draw(st.sampled_from(ORDERS)),
-        place=LowestPrice("any") if moves else draw(st.sampled_from(PLACES)),
-        scale=draw(st.sampled_from(SCALES)),
-        retry=draw(st.sampled_from(RETRIES)),
-        protect=draw(st.sampled_from(PROTECTS)),
-        move=draw(st.sampled_from(MOVES)) if moves else Stay(),
+        order=dice.pick(*ORDERS),
+        place=LowestPrice("any") if moves else dice.pick(*PLACES),
+        scale=dice.pick(*SCALES),
+        retry=dice.pick(*RETRIES),
+        protect=dice.pick(*PROTECTS),
+        move=dice.pick(*MOVES) if moves else Stay(),
     )
 
 
-@st.composite
-def cases(draw: st.DrawFn, source: str, gangs: tuple[int, ...] = (1,)) -> Case:
+def case_of(source: str, seed: int, gangs: tuple[int, ...] = (1,)) -> Case:
     """A world whose Spot capacity comes and goes by `source`, and a policy. Each class takes its size from `gangs`."""
-    slots = draw(st.sampled_from([1, 1, 1, 2, 3]))
-    pools = draw(pool_lists(source, slots))
+    dice = Dice(seed, SOURCES.index(source))
+    slots = dice.pick(1, 1, 1, 2, 3)
+    pools = pool_lists(dice, source, slots)
     inputs = WorldInputs(
-        seed=draw(st.integers(0, 1 << 16)),
-        world=draw(st.integers(0, 3)),
-        work=draw(works(min(each.vcpus for each in pools[:2]) // slots, gangs)),
+        seed=dice.between(0, 1 << 32),
+        world=dice.between(0, 3),
+        work=works(dice, min(each.vcpus for each in pools[:2]) // slots, gangs),
         pools=pools,
-        market=draw(markets(source, pools)),
-        services=draw(services(pools)),
-        billing=Billing(draw(st.sampled_from([0.0, 60.0])), draw(st.booleans()), by_hour=draw(st.booleans())),
+        market=markets(dice, source, pools),
+        services=services(dice, pools),
+        billing=Billing(dice.pick(0.0, 60.0), dice.chance(0.5), by_hour=dice.chance(0.5)),
         drain_ms=48 * HOUR,
-        budget_usd=draw(st.sampled_from([0.3, 2.0])) if draw(_chance(0.1)) else 0.0,
-        licences={"solver": draw(st.integers(2, 5))},
+        budget_usd=dice.pick(0.3, 2.0) if dice.chance(0.1) else 0.0,
+        licences={"solver": dice.between(2, 5)},
         slots_per_instance=slots,
     )
-    return Case(inputs, draw(policies()))
+    return Case(inputs, policies(dice), f"case_of({source!r}, {seed}, {gangs})")
+
+
+def cases(source: str, gangs: tuple[int, ...] = (1,)) -> st.SearchStrategy[Case]:
+    """Worlds whose Spot capacity comes and goes by `source`."""
+    return st.integers(0, (1 << 64) - 1).map(lambda seed: case_of(source, seed, gangs))
