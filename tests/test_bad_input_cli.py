@@ -105,6 +105,12 @@ CASES = [
     Case("a missing unit", "s.yaml:5: >20", ("without a unit", "20s, 20m or 20h"), scenario=scenario("20m", "20")),
     Case("a negative number", "s.yaml:3: >-5", ("at least 1, not -5",), scenario=scenario("jobs: 5", "jobs: -5")),
     Case("zero", "s.yaml:12: >0", ("at least 1, not 0",), scenario=scenario("replications: 2", "replications: 0")),
+    Case(
+        "pools without room",
+        "s.yaml:5:",
+        ("fits no pool", "Every pool has max: 0."),
+        scenario=SCENARIO.replace("max: 20", "max: 0"),
+    ),
     Case("an unknown type", "s.yaml:8: >c6i.huge", ("'c6i.huge'",), scenario=scenario("c6i.xlarge", "c6i.huge")),
     Case("an unknown zone", "s.yaml:8: >us-east-1q", ("'us-east-1q'",), scenario=scenario("us-east-1a", "us-east-1q")),
     Case(

@@ -182,7 +182,7 @@ def misfits(
         yield from ((("slots",), message, None) for message in _beyond(capacity.cluster.slots, slots, name))
     elif not (fitting := pools.that_fit(shape)):
         message = f"{name} fits no pool: it needs {_needs(shape)}."
-        yield (), message, f"The largest pools have {pools.largest()}."
+        yield (), message, pools.largest()
     elif shape.gang > (most := sum(pool.max for pool in fitting)):
         yield ("gang",), f"{name} needs {shape.gang} instances, and its pools hold {most}.", None
 
@@ -219,10 +219,12 @@ class Pools:
         return wanted and vcpus <= size[0] and memory_gib <= size[1] and gpus <= size[2]
 
     def largest(self) -> str:
-        """The sizes of the largest slots, in words."""
-        sizes = sorted(set(self._sizes.values()), reverse=True)[:3]
+        """The sizes of the largest slots of pools that may hold an instance, in words."""
+        sizes = sorted({self._sizes[pool.instance_type] for pool in self._pools if pool.max > 0}, reverse=True)[:3]
+        if not sizes:
+            return "Every pool has max: 0."
         listed = "; ".join(f"{vcpus:g} vCPUs, {memory:g} GiB, {gpus:g} GPUs" for vcpus, memory, gpus in sizes)
-        return listed + (" in each slot" if self._slots > 1 else "")
+        return f"The largest pools have {listed}{' in each slot' if self._slots > 1 else ''}."
 
 
 def _needs(traits: Shape) -> str:
