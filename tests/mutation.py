@@ -17,9 +17,10 @@ _OURS = frozenset({"scheduler", "sim", "spotbed", "worlds", "watch", "reckoning"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module: `old`, which stands there exactly once, becomes `new`."""
+    """One change of one module: `old`, which stands there exactly once, becomes `new`, and that breaks `rule`."""
 
     name: str
+    rule: str
     module: str
     old: str
     new: str
