@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.progress import progress
-from spotbed.cli.tables import Table
+from spotbed.cli.tables import Table, to_records
 from spotbed.cli.terminal import Terminal
 
 app = typer.Typer(help="Public data and prices: list, fetch, fit, refresh.", no_args_is_help=True)
@@ -20,7 +21,20 @@ def list_(terminal: Terminal) -> None:
     """The public data sets that a scenario may name as data:NAME, and whether each is here."""
     from spotbed import datasets
 
-    terminal.result(Table.of_records(datasets.listing()))
+    found = Table.of_records(datasets.listing())
+    rows = [[row["name"], row["what"], _size(row["size_bytes"]), _where(row)] for row in to_records(found)]
+    table = Table(["name", "what", "size", "here"], rows)
+    terminal.result(table, {"rows": to_records(found)}, data=lambda: found)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1000:,.0f} kB"
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    if row["found"]:
+        return "yes"
+    return "no: data get" if row["served"] else f"no: {row['url']}"
 
 
 @command(app)

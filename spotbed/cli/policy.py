@@ -9,7 +9,7 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.failures import FAILURE, OK
-from spotbed.cli.tables import Table
+from spotbed.cli.tables import Table, shown, to_records
 from spotbed.cli.terminal import Terminal
 
 app = typer.Typer(help="Policies: list, start one, check one.", no_args_is_help=True)
@@ -19,13 +19,18 @@ app = typer.Typer(help="Policies: list, start one, check one.", no_args_is_help=
 def list_(terminal: Terminal) -> None:
     """The policies and plug-ins that a scenario may name, with their parameters."""
     from spotbed import policies
+    from spotbed.report.words import one_line
 
-    terminal.result(
-        Table(
-            ["name", "point", "summary", "parameters", "source", "deployable"],
-            [[p.name, p.point, p.summary, p.parameters, p.source, p.deployable] for p in policies.known()],
-        )
+    columns = ["name", "point", "summary", "parameters", "source", "deployable"]
+    found = Table(
+        columns, [[p.name, p.point, p.summary, p.parameters, p.source, p.deployable] for p in policies.known()]
     )
+    rows = [
+        [name, point, one_line(summary, 76), one_line(shown(parameters), 60), deployable]
+        for name, point, summary, parameters, _, deployable in found.rows
+    ]
+    table = Table(["name", "point", "summary", "parameters", "deployable"], rows)
+    terminal.result(table, {"rows": to_records(found)}, data=lambda: found)
 
 
 @command(app)
