@@ -232,6 +232,7 @@ def _without_services(services: ServiceInputs) -> ServiceInputs:
     """What is left of the services: the launch, the quotas of EC2, staging."""
     return replace(
         services,
+        limit={name: value for name, value in services.limit.items() if name.startswith("ec2.")},
         latency={name: dists for name, dists in services.latency.items() if name in _LATENCIES},
         probability={name: value for name, value in services.probability.items() if name in _FAULTS},
     )
