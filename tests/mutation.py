@@ -12,7 +12,7 @@ from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-_OURS = frozenset({"scheduler", "sim", "spotbed", "worlds", "watch", "reckoning", "smoke", "chaos"})
+_OURS = frozenset({"scheduler", "sim", "spotbed", "worlds", "watch", "reckoning", "smoke", "chaos", "faulty"})
 
 
 @dataclass(frozen=True)

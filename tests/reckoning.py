@@ -145,6 +145,10 @@ def count_troubles(watch: Watch, tally: Tally) -> None:
     seen = watch.seen
     seen.update(tally.faults)
     seen["stale write metered"] += tally.stale_writes
+    seen.update({f"limited: {name}": times for name, times in tally.limits.items()})
+    members = Counter((each.number, each.attempt) for each in watch.attempts if each.cause == "interrupted")
+    seen["gang interrupted"] += sum(count > 1 for count in members.values())
+    seen["success though killed"] += sum(each.cause == "string-missing" for each in watch.attempts)
     for job in watch.jobs.values():
         klass = watch.inputs.work.classes[watch.inputs.work.klass[job.number]]
         seen["poison job"] += job.phase == "failed" and klass.fail_probability == 1.0

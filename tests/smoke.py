@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chaos import ADVERSARY, Chaos
+from faulty import FaultyWorld
 from hypothesis import HealthCheck, Phase, given, settings
 from reckoning import reckon
 from watch import Watch
@@ -14,7 +15,6 @@ from worlds import FAULTS, MINUTE, Case, S, cases, hostile, policy_of
 
 from scheduler.policies.place import LowestPrice
 from scheduler.settings import Settings
-from sim.decoupled import DecoupledWorld
 
 LOUD = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -35,7 +35,7 @@ def worlds(count: int) -> settings:
 def check(case: Case) -> Watch:
     """Run a world under all rules; raises AssertionError with the name of the first that is broken."""
     watch = Watch(case.inputs, case.policy)
-    tally = DecoupledWorld(case.inputs, case.policy, watch).run()
+    tally = FaultyWorld(case.inputs, case.policy, watch).run()
     reckon(watch, tally)
     return watch
 

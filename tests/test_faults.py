@@ -10,19 +10,15 @@ from typing import Any
 import pytest
 from chaos import ADVERSARY, Chaos
 from faulty import RARE, FaultyWorld
-from hypothesis import given
-from hypothesis import strategies as st
 from reckoning import reckon
-from smoke import worlds
+from smoke import check
 from watch import Watch
 from worlds import (
     FAULTS,
     MINUTE,
-    SOURCES,
     ZONES,
     Case,
     S,
-    cases,
     hostile,
     policy_of,
 )
@@ -113,17 +109,11 @@ TROUBLES = (
 )
 
 
-def run(inputs: WorldInputs, policy: Policy) -> Watch:
-    watch = Watch(inputs, policy)
-    reckon(watch, FaultyWorld(inputs, policy, watch).run())
-    return watch
-
-
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.met.replace(" ", "-"))
 def test_nothing_is_lost_in_trouble(trouble: Trouble) -> None:
     met = 0
     for seed in range(40):
-        met += run(trouble.change(hostile(seed)), trouble.policy).seen[trouble.met]
+        met += check(Case(trouble.change(hostile(seed)), trouble.policy)).seen[trouble.met]
         if met >= ENOUGH:
             return
     pytest.fail(f"{trouble.met}: met {met} times only")
@@ -141,25 +131,6 @@ def test_nothing_is_lost_when_the_policy_changes_in_mid_flight() -> None:
 
         world.clock.at(20 * MINUTE, TIMER, change, changed)
         reckon(watch, world.run())
-
-
-# all at once ----------------------------------------------------------------------------------------------------------
-CHANCES = st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=len(RARE), max_size=len(RARE))
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_nothing_is_lost_when_all_goes_wrong_at_once(source: str) -> None:
-    seen: Counter[str] = Counter()
-
-    @worlds(60)
-    @given(cases(source), CHANCES)
-    def one(case: Case, chances: list[float]) -> None:
-        rare = dict(zip(RARE, chances, strict=True))
-        services = replace(case.inputs.services, probability={**case.inputs.services.probability, **rare})
-        seen.update(run(replace(case.inputs, services=services), case.policy).seen)
-
-    one()
-    assert not {name: seen[name] for name in RARE if not seen[name]}
 
 
 # the pure core against an adversary -----------------------------------------------------------------------------------

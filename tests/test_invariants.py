@@ -1,4 +1,4 @@
-"""Nothing is lost in 800 random worlds of 50 jobs and more: every rule is checked after every event.
+"""Nothing is lost in 550 random worlds of 50 jobs and more: every rule is checked after every event.
 
 The rules: docs/invariants.md.
 """
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from faulty import RARE
 from reckoning import reckon
 from smoke import check, meet
 from watch import Watch
@@ -23,40 +24,47 @@ from sim.services import Faults
 from spotbed.journal import Journal
 from spotbed.worlds import simulate
 
-WORLDS, GANGS = 130, 30  # of each source of interruptions
-DISTINCT = 120  # of them have a journal of their own; the sources differ anyway
+WORLDS = 110  # of each source of interruptions
+DISTINCT = 105  # of them have a journal of their own; the sources differ anyway
+GANGS = (1, 1, 1, 1, 1, 1, 2, 3)  # from which a class takes its size
+ENOUGH = 20
 TROUBLES = (
     *FAULTS,
+    *RARE,
     "agent never registered",
+    "gang interrupted",
     "interrupted without a notice",
     "launch failed: capacity",
     "launch failed: ec2.run_instances",
     "launch failed: ec2.vcpu_quota",
     "lease expired",
+    "limited: lambda.concurrency",
+    "limited: stepfunctions.send_task_success",
+    "limited: stepfunctions.start_execution",
+    "limited: stepfunctions.transition",
     "poison job",
+    "rebalance alone",
     "rolled over",
+    "spell of failed launches",
+    "stale counts",
     "stale write refused",
     "submitted twice",
+    "success though killed",
+    "whole pool reclaimed",
     "zone outage",
 )
+SELDOM = ("notice after the end", "notice lost", "notice twice")  # twenty times in all, where a source has few notices
 SETTINGS = Settings(lease_ms=2 * MINUTE, tick_ms=30 * S, keep_alive_ms=30 * S)
 OURS = policy_of(SETTINGS, place=LowestPrice("any"))
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_nothing_is_lost_whatever_happens(source: str) -> None:
-    seen, journals = meet(source, WORLDS)
+    seen, journals = meet(source, WORLDS, GANGS)
     assert len(journals) >= DISTINCT
-    rare = {trouble: seen[trouble] for trouble in TROUBLES if seen[trouble] < 20}
+    rare = {trouble: seen[trouble] for trouble in TROUBLES if seen[trouble] < ENOUGH}
+    rare |= {trouble: seen[trouble] for trouble in SELDOM if seen[trouble] < ENOUGH / len(SOURCES)}
     assert not rare, f"too rare in these worlds to show anything: {rare}"
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_nothing_is_lost_of_gangs(source: str) -> None:
-    """Jobs on two or three workers at once, among others."""
-    seen, journals = meet(source, GANGS, gangs=(1, 2, 3))
-    assert len(journals) >= GANGS - 2
-    assert seen["lease expired"] >= 20
 
 
 def test_a_gang_gets_all_of_its_workers_also_when_less_would_do_for_its_work() -> None:

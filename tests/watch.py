@@ -280,6 +280,7 @@ class Watch(Journal):
         for need in event.observation.classes:
             counts = need.queued, need.queued_work_ms, need.busy, need.booting, need.idle
             demand("I1", min(counts) >= 0, "a counter is negative:", need)
+        self._counted(event)
         if any(isinstance(command, say.BudgetReached) for command in commands):
             demand("budget", not self.closed, "said twice:", commands)
             self.closed = True
@@ -289,6 +290,14 @@ class Watch(Journal):
             self._launched(event, launches, sum(job.gang for job in routed))
         stopped = [command for command in commands if isinstance(command, say.StopWorker)]
         demand("scale", not stopped, "the fleet stops workers:", stopped)
+
+    def _counted(self, event: hear.Tick) -> None:
+        """The fleet sees as many jobs as wait, unless its counters are old."""
+        seen = sum(need.queued for need in event.observation.classes)
+        there = sum(job.gang for job in self.jobs.values() if job.phase == "queued")
+        stale = self.inputs.services.count_staleness_s > 0
+        demand("fleet", stale or seen == there, there, "wait, and the fleet is told of", seen)
+        self.seen["stale counts"] += seen != there
 
     def _launched(self, event: hear.Tick, launches: list[say.Launch], routed: int) -> None:
         seen = event.observation

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from faulty import RARE
 from hypothesis import strategies as st
 
 from scheduler.policies.move import Greedy, Stay, UniformProgress
@@ -42,6 +43,9 @@ S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 SOURCES = ("exponential", "weibull", "trace", "lifetimes", "price")
 ZONES = ("us-east-1a", "us-east-1b")
 FAULTS = tuple(sorted({*AT_THE_DOOR, *OF_CALLS}))  # every fault that the decoupled driver can inject
+THROTTLED = (
+    "ssm.send_command", "stepfunctions.send_task_success", "stepfunctions.start_execution", "stepfunctions.transition",
+)  # fmt: skip
 OPERATIONS = (
     "event", "report", "wake", "worker_start", "start", "order", "launch", "reordered", "missed", "delayed", "retried",
     "start_retried", "index_lag", "rebalance_alone",
@@ -289,8 +293,8 @@ def markets(dice: Dice, source: str, pools: tuple[Pool, ...]) -> MarketInputs:
         outages.append(Outage(dice.pick(*ZONES), begin, begin + length, dice.chance(0.5)))
     return MarketInputs(
         interruptions=interruptions(dice, source, pools),
-        notice_probability=dice.pick(0.0, 0.7, 1.0),
-        notice_lead_ms=dice.pick(3 * S, 30 * S, 120 * S),
+        notice_probability=dice.pick(0.0, 0.7, 1.0, 1.0),
+        notice_lead_ms=dice.pick(3 * S, 3 * S, 30 * S, 120 * S),
         rebalance_probability=dice.pick(0.0, 0.5),
         rebalance_lead_ms=dice.pick(MINUTE, 10 * MINUTE),
         launch=dice.pick(constant(0), Dist("exponential", {"mean": 10.0})),
@@ -302,19 +306,24 @@ def services(dice: Dice, pools: tuple[Pool, ...]) -> ServiceInputs:
     """Latencies of seconds, faults in most worlds, and limits that bite in some."""
     slow = dice.pick(0.0, 0.3, 2.0)
     latency = {name: (Dist("lognormal", {"median": slow, "p95": 4 * slow}),) for name in OPERATIONS if slow}
-    faults = () if dice.chance(0.2) else FAULTS
+    faults = () if dice.chance(0.2) else (*FAULTS, *RARE)
     limit: dict[str, float] = {}
     if dice.chance(0.4):
         limit |= {"ec2.run_instances.bucket": dice.between(1, 5), "ec2.run_instances.refill": 0.05}
     if dice.chance(0.4):
         largest = max(each.vcpus for each in pools)
         limit |= {f"ec2.vcpus.{each.purchase}": largest * dice.between(3, 6) for each in pools[:2]}
+    if dice.chance(0.3):
+        limit |= {f"{name}.bucket": dice.pick(1, 5) for name in THROTTLED}
+        limit |= {f"{name}.refill": dice.pick(2.0, 10.0) for name in THROTTLED}
+        limit["lambda.concurrency"] = dice.pick(1, 3)
     return ServiceInputs(
         latency=latency,
         probability={name: dice.pick(0.1, 0.25, 0.4) for name in faults},
         limit=limit,
         staging_gib_per_s=dice.pick(0.0, 0.5),
         count_staleness_s=dice.pick(0.0, 0.0, 5.0, 45.0),
+        cycle_lambda_s=dice.pick(0.0, 1.0),
     )
 
 
