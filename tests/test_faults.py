@@ -46,12 +46,12 @@ class Trouble:
     policy: Policy = OURS
 
 
-def faulty(*names: str, probability: float = 0.2) -> Callable[[WorldInputs], WorldInputs]:
-    def change(inputs: WorldInputs) -> WorldInputs:
-        chances = dict.fromkeys(names, probability)
-        return replace(inputs, services=replace(inputs.services, probability=chances))
+def _with_services(**fields: Any) -> Callable[[WorldInputs], WorldInputs]:
+    return lambda inputs: replace(inputs, services=replace(inputs.services, **fields))
 
-    return change
+
+def faulty(*names: str, probability: float = 0.2) -> Callable[[WorldInputs], WorldInputs]:
+    return _with_services(probability=dict.fromkeys(names, probability))
 
 
 def market(**fields: Any) -> Callable[[WorldInputs], WorldInputs]:
@@ -60,7 +60,7 @@ def market(**fields: Any) -> Callable[[WorldInputs], WorldInputs]:
 
 def limited(**limits: float) -> Callable[[WorldInputs], WorldInputs]:
     found = {name.replace("__", "."): value for name, value in limits.items()}
-    return lambda inputs: replace(inputs, services=replace(inputs.services, limit=found))
+    return _with_services(limit=found)
 
 
 def _poisoned(inputs: WorldInputs) -> WorldInputs:
@@ -78,6 +78,14 @@ def _outages(inputs: WorldInputs) -> WorldInputs:
     return market(outages=tuple(Outage(ZONES[0], at, at + 6 * MINUTE) for at in times))(inputs)
 
 
+def _with_jobs(**fields: Any) -> Callable[[WorldInputs], WorldInputs]:
+    def change(inputs: WorldInputs) -> WorldInputs:
+        classes = tuple(replace(klass, **fields) for klass in inputs.work.classes)
+        return replace(inputs, work=replace(inputs.work, classes=classes))
+
+    return change
+
+
 def _all_of(*changes: Callable[[WorldInputs], WorldInputs]) -> Callable[[WorldInputs], WorldInputs]:
     def change(inputs: WorldInputs) -> WorldInputs:
         for each in changes:
@@ -90,11 +98,17 @@ def _all_of(*changes: Callable[[WorldInputs], WorldInputs]) -> Callable[[WorldIn
 TROUBLES = (
     *(Trouble(name, faulty(name, probability=0.3)) for name in (*FAULTS, *RARE)),
     Trouble("agent never registered", faulty("ssm.agent_never_registers")),
+    Trouble("gang interrupted", _with_jobs(gang=2)),
     Trouble("interrupted without a notice", market(notice_probability=0.3)),
     Trouble("launch failed: capacity", _capacity_comes_and_goes),
     Trouble("launch failed: ec2.run_instances", limited(ec2__run_instances__bucket=1, ec2__run_instances__refill=0.02)),
     Trouble("launch failed: ec2.vcpu_quota", limited(ec2__vcpus__spot=8)),
     Trouble("lease expired", faulty("eventbridge.drop", probability=0.5)),
+    Trouble("limited: lambda.concurrency", _with_services(limit={"lambda.concurrency": 1}, cycle_lambda_s=2.0)),
+    Trouble(
+        "limited: stepfunctions.transition",
+        limited(stepfunctions__transition__bucket=1, stepfunctions__transition__refill=1.0),
+    ),
     Trouble("notice after the end", market(notice_lead_ms=3 * S)),
     Trouble("notice lost", faulty("eventbridge.drop", probability=0.5)),
     Trouble("notice twice", faulty("eventbridge.duplicate", probability=0.5)),
@@ -102,8 +116,10 @@ TROUBLES = (
     Trouble("rebalance alone", market(rebalance_probability=1.0, notice_probability=0.3)),
     Trouble("rolled over", faulty()),
     Trouble("spell of failed launches", _capacity_comes_and_goes, policy_of(SETTINGS)),
+    Trouble("stale counts", _with_services(count_staleness_s=20.0)),
     Trouble("stale write refused", faulty("lease.false_expiry")),
     Trouble("submitted twice", faulty("sqs.duplicate")),
+    Trouble("success though killed", _with_jobs(success_string_missing=0.3)),
     Trouble("whole pool reclaimed", _all_of(_capacity_comes_and_goes, market(notice_probability=0.0))),
     Trouble("zone outage", _outages),
 )

@@ -6,6 +6,7 @@ The rules: docs/invariants.md.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,13 @@ def test_a_gang_gets_all_of_its_workers_also_when_less_would_do_for_its_work() -
     inputs = WorldInputs(1, 0, work, (pool(),), MarketInputs(), ServiceInputs(), drain_ms=HOUR)
     patient = replace(OURS, scale=DrainTime(target_ms=HOUR))
     assert list(simulate(inputs, patient).jobs.status) == [1]
+
+
+def test_every_trouble_is_explained(root: Path) -> None:
+    text = (root / "docs" / "invariants.md").read_text("utf-8")
+    assert [
+        name for name in (*TROUBLES, *SELDOM) if f"`{name}`" not in text and name.partition(":")[0] not in text
+    ] == []
 
 
 def test_there_are_enough_worlds() -> None:
