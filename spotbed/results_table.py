@@ -9,7 +9,19 @@ from typing import Any
 from spotbed.gates import parse_rule
 from spotbed.metric_names import METRIC_BY_NAME
 from spotbed.report.standing import did_less
-from spotbed.report.words import count, duration, fixed, hours, listed, number, percent, plural, usd, usd_like
+from spotbed.report.words import (
+    count,
+    duration,
+    fixed,
+    in_unit,
+    listed,
+    number,
+    percent,
+    plural,
+    time_unit,
+    usd,
+    usd_like,
+)
 from spotbed.stats import method_text, verdict
 
 DIVERGES = "does not converge"
@@ -57,8 +69,13 @@ def results_table(results: Mapping[str, Any]) -> ResultsTable:
     counts = [name for name in COUNTS if any(policy["metrics"][name]["mean"] for policy in policies)]
     known = (COUNTS[name] for name in counts)
     columns = ("policy", aim.column, "against baseline", "makespan", "wait", *known, NOT_DONE, aim.won)
-    rows = [_row(policy, aim, counts, dearest) for policy in policies]
+    unit = _makespan_unit(policies)
+    rows = [_row(policy, aim, counts, dearest, unit) for policy in policies]
     return ResultsTable(columns, rows, _notes(results, aim))
+
+
+def _makespan_unit(policies: Sequence[Mapping[str, Any]]) -> str:
+    return time_unit(policy["metrics"]["makespan_s"]["mean"] for policy in policies)
 
 
 def estimates_table(results: Mapping[str, Any]) -> ResultsTable:
@@ -86,7 +103,7 @@ def _numbers(values: Mapping[str, Any], keys: Sequence[str]) -> list[float | Non
     return [value for pair in pairs for value in pair]
 
 
-def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: float) -> list[str]:
+def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: float, unit: str) -> list[str]:
     metrics, diverging = policy["metrics"], policy.get("does_not_converge", {})
 
     def cell(metric: str, text: Any) -> str:
@@ -99,7 +116,7 @@ def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: f
         policy["label"],
         cell(aim.metric, amount) + _interval(metrics[aim.metric]["ci95"], amount),
         _against_baseline(policy["vs_baseline"].get(aim.metric)),
-        cell("makespan_s", hours),
+        cell("makespan_s", lambda mean: in_unit(mean, unit)),
         cell("wait_s", duration),
         *(cell(metric, count) for metric in counts),
         count(sum(metrics[metric]["mean"] or 0.0 for metric in UNDONE)),
@@ -144,10 +161,13 @@ def _bound_lines(results: Mapping[str, Any]) -> list[str]:
     bounds = {metric: value for metric, value in results["bounds"].items() if value is not None}
     if not bounds:
         return []
-    listed = ", ".join(
-        f"{_name(metric)} {usd(value) if metric == 'cost_usd' else hours(value)}" for metric, value in bounds.items()
-    )
-    return [f"No policy that does all this work can be below: {listed}.{_nearest(results, bounds.get('cost_usd'))}"]
+    unit = _makespan_unit(results["policies"])
+    told = [
+        f"{_name(each)} {usd(value) if each == 'cost_usd' else in_unit(value, unit)}" for each, value in bounds.items()
+    ]
+    return [
+        f"No policy that does all this work can be below: {', '.join(told)}.{_nearest(results, bounds.get('cost_usd'))}"
+    ]
 
 
 def _saving_lines(results: Mapping[str, Any]) -> list[str]:

@@ -11,11 +11,13 @@ from spotbed.report.words import (
     count,
     duration,
     hours,
+    in_unit,
     listed,
     number,
     one_line,
     percent,
     plural,
+    time_unit,
     usd,
     usd_like,
 )
@@ -87,3 +89,18 @@ def test_plurals_and_lists() -> None:
 def test_text_on_one_line() -> None:
     assert one_line("a\n b\tc") == "a b c"
     assert one_line("x" * 50, 10) == "x" * 9 + "\u2026"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "written"),
+    [
+        ([26_000.0, 65_000.0, None], "h", "18.1 h"),
+        ([54.7, 918.0, 200.0], "min", "15.3 min"),
+        ([0.0, 30.0, 65.0], "s", "65.0 s"),
+        ([], "s", "n/a"),
+    ],
+)
+def test_times_under_each_other_have_one_unit(seconds: list[float | None], unit: str, written: str) -> None:
+    largest = max((each for each in seconds if each is not None), default=None)
+    assert time_unit(seconds) == unit
+    assert in_unit(largest, unit) == written

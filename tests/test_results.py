@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from spotbed.gates import Gate, parse_rule
 from spotbed.metric_names import METRIC_BY_NAME, METRIC_NAMES
-from spotbed.report.words import count, hours, number, percent, usd, usd_like
+from spotbed.report.words import count, in_unit, number, percent, usd, usd_like
 from spotbed.results import (
     PolicyWorlds,
     build_results,
@@ -227,7 +227,7 @@ def test_the_lines_below_the_table(results: dict[str, Any]) -> None:
     above = results["policies"][1]["metrics"]["cost_usd"]["mean"] / 371.2 - 1
     assert notes[0].startswith(
         "No policy that does all this work can be below: "
-        f"cost {usd(371.2)}, makespan {hours(30_000)}. The cheapest that does, div+ckpt, is "
+        f"cost {usd(371.2)}, makespan {in_unit(30_000, 'h')}. The cheapest that does, div+ckpt, is "
     )
     assert notes[0].endswith(f" {percent(above)} above it.")
     assert (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from spotbed.report.charts.deadlines import has_deadlines
@@ -10,17 +10,32 @@ from spotbed.report.data import ComparisonData
 from spotbed.report.document import Grid, Tone, Two
 from spotbed.report.estimates import against_baseline, estimate, labels, policies
 from spotbed.report.marks import Label
-from spotbed.report.words import MINUS, NOTHING, TIMES, cents, count, hours, is_known, number, percent, usd
+from spotbed.report.words import (
+    MINUS,
+    NOTHING,
+    TIMES,
+    cents,
+    count,
+    fixed,
+    in_unit,
+    is_known,
+    number,
+    percent,
+    time_unit,
+    usd,
+)
+
+Writer = Callable[[float | None], str]
 
 _RESULTS = (  # metric, column, how its numbers are written
     ("cost_usd", "Cost", "usd"),
-    ("makespan_s", "Makespan", "hours"),
-    ("flow_s", "Flow time", "hours"),
-    ("wait_s", "Wait", "hours"),
+    ("makespan_s", "Makespan", "time"),
+    ("flow_s", "Flow time", "time"),
+    ("wait_s", "Wait", "time"),
     ("bounded_slowdown", "Bounded slowdown", "number"),
     ("deadline_missed", "Deadlines missed", "count"),
     ("interruptions", "Interruptions", "count"),
-    ("lost_work_s", "Lost work", "hours"),
+    ("lost_work_s", "Lost work", "time"),
 )
 _RISKS = (
     ("jobs_submitted", "Submitted"),
@@ -43,8 +58,9 @@ def result_grid(data: ComparisonData) -> Grid:
     ]
     if data.runs and not has_deadlines(data.runs):
         shown = [entry for entry in shown if entry[0] != "deadline_missed"]
+    writers = {metric: _writer(data, metric, style) for metric, _, style in shown}
     rows = [
-        (_name(policy, data), *(_estimate_cell(policy, metric, style) for metric, _, style in shown))
+        (_name(policy, data), *(_estimate_cell(policy, metric, write) for metric, write in writers.items()))
         for policy in policies(data.results)
     ]
     worlds = int(data.results.get("replications") or 1)
@@ -57,36 +73,50 @@ def _name(policy: Mapping[str, Any], data: ComparisonData) -> Label | Two:
     return Two(Label(label), "baseline") if label == data.results.get("baseline") else Label(label)
 
 
-def _estimate_cell(policy: Mapping[str, Any], metric: str, style: str) -> Two:
+def _writer(data: ComparisonData, metric: str, style: str) -> Writer:
+    """How the numbers of a metric are written; times all in one unit, so that they can be compared at a glance."""
+    if style == "time":
+        unit = time_unit(estimate(policy, metric).mean for policy in policies(data.results))
+        return lambda seconds: in_unit(seconds, unit)
+    return {"usd": usd, "count": count, "number": number}[style]
+
+
+def _estimate_cell(policy: Mapping[str, Any], metric: str, write: Writer) -> Two:
     found = estimate(policy, metric)
     if not is_known(found.mean):
         return Two("n/a")
-    return Two(
-        _written(found.mean, style),
-        f"{_bare(found.low, style)} to {_bare(found.high, style)}" if found.has_interval else "",
-    )
+    return Two(write(found.mean), _ends(found.low, found.high, write) if found.has_interval else "")
 
 
-def _written(value: float | None, style: str) -> str:
-    return {"usd": usd, "hours": hours, "count": count, "number": number}[style](value)
+def _ends(low: float | None, high: float | None, write: Writer, sign: str = "") -> str:
+    """An interval without its unit, which stands above it; counts with as many decimals at both ends."""
+    if write is count and is_known(low) and is_known(high):
+        size = max(abs(low), abs(high))
+        decimals = 0 if size in (0, 1) or size >= 1000 else 1 if size >= 10 else 2
+
+        def write(value: float | None) -> str:
+            return fixed(value, decimals)
+
+    return f"{_bare(low, write, sign)} to {_bare(high, write, sign)}"
 
 
-def _bare(value: float | None, style: str) -> str:
-    """A number without its unit, which stands above it."""
-    return _written(value, style).removesuffix(" h").replace("$", "")
+def _bare(value: float | None, write: Writer, sign: str) -> str:
+    text = (_signed(value, write) if sign else write(value)).replace("$", "")
+    return text.rsplit(" ", 1)[0]
 
 
 def paired_grid(data: ComparisonData) -> Grid:
     """Differences to the baseline in the same worlds, with their intervals."""
     baseline = str(data.results.get("baseline"))
-    shown = [("cost_usd", "usd"), ("makespan_s", "hours"), ("flow_s", "hours"), ("deadline_missed", "count")]
+    shown = [("cost_usd", "usd"), ("makespan_s", "time"), ("flow_s", "time"), ("deadline_missed", "count")]
     if data.runs and not has_deadlines(data.runs):
         shown = shown[:-1]
+    writers = {metric: _writer(data, metric, style) for metric, style in shown}
     rows = []
     for policy in policies(data.results):
         label = str(policy.get("label"))
         if label != baseline:
-            own = [_paired_cells(policy, metric, style) for metric, style in shown]
+            own = [_paired_cells(policy, metric, write) for metric, write in writers.items()]
             rows.append((Label(label), *(cell for cells in own for cell in cells)))
     names = {"cost_usd": "Cost", "makespan_s": "Makespan", "flow_s": "Flow time", "deadline_missed": "Deadlines missed"}
     columns = [column for metric, _ in shown for column in (f"{names[metric]}: difference", "Ratio")]
@@ -96,7 +126,7 @@ def paired_grid(data: ComparisonData) -> Grid:
     return Grid("paired", ("Policy", *columns), tuple(rows), (f"{note}.",))
 
 
-def _paired_cells(policy: Mapping[str, Any], metric: str, style: str) -> tuple[Two, Two]:
+def _paired_cells(policy: Mapping[str, Any], metric: str, write: Writer) -> tuple[Two, Two]:
     stated = against_baseline(policy, metric)
     mean, ends = stated.get("diff_mean"), stated.get("diff_ci95") or (None, None)
     low, high = ends
@@ -104,21 +134,17 @@ def _paired_cells(policy: Mapping[str, Any], metric: str, style: str) -> tuple[T
     interval = ""
     if is_known(low) and is_known(high):
         tone = "good" if high < 0 else "bad" if low > 0 else ""
-        interval = f"{_bare_signed(low, style)} to {_bare_signed(high, style)}"
+        interval = _ends(low, high, write, sign="+")
     ratio, won = stated.get("ratio"), stated.get("win_share")
-    times = f"{TIMES} {ratio:.3f}" if is_known(ratio) else "n/a"
-    return Two(_signed(mean, style), interval, tone), Two(times, f"won {percent(won)}" if is_known(won) else "")
+    times = f"{TIMES} {ratio:.3f}" if is_known(ratio) and ratio < 10 else f"{TIMES} {number(ratio)}"
+    return Two(_signed(mean, write), interval, tone), Two(times, f"won {percent(won)}" if is_known(won) else "")
 
 
-def _signed(value: float | None, style: str) -> str:
-    if not is_known(value) or value is None:
-        return "n/a"
-    text = _written(abs(value), style)
-    return text if not text.strip("$0. h") else f"{MINUS if value < 0 else '+'}{text}"
-
-
-def _bare_signed(value: float | None, style: str) -> str:
-    return _signed(value, style).removesuffix(" h").replace("$", "")
+def _signed(value: float | None, write: Writer) -> str:
+    if not is_known(value):
+        return write(value)
+    text = write(abs(value))
+    return text if not any(digit in text for digit in "123456789") else f"{MINUS if value < 0 else '+'}{text}"
 
 
 def gate_grid(data: ComparisonData) -> Grid:

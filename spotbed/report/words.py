@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TypeGuard
 
 NOT_AVAILABLE = "n/a"
@@ -94,6 +95,20 @@ def hours(seconds: float | None) -> str:
     value = abs(seconds) / 3600
     text = f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
     return f"{MINUS if seconds < 0 and text != '0.00' else ''}{text} h"
+
+
+def time_unit(seconds: Iterable[float | None]) -> str:
+    """The unit, h, min or s, in which times stand under each other: that of the one in their middle."""
+    known = sorted(abs(each) for each in seconds if is_known(each) and each)
+    middle = known[len(known) // 2] if known else 0.0
+    return "h" if middle >= 3600 else "min" if middle >= 120 else "s"
+
+
+def in_unit(seconds: float | None, unit: str) -> str:
+    """Seconds in a unit that was chosen for many: 1.25 h · 12.3 min · 54.7 s."""
+    if unit == "h" or not is_known(seconds):
+        return hours(seconds)
+    return f"{fixed(seconds / (60 if unit == 'min' else 1), 1)} {unit}"
 
 
 def duration(seconds: float | None) -> str:

@@ -58,7 +58,7 @@ def _panel(label: str, values: Sequence[float], found: Difference | None, style:
         if found.low is not None and found.high is not None:
             marks.append(Region("y", found.low, found.high, style.color, 0.2))
         marks.append(Rule("y", found.mean, "", style.color))
-        title = f"{label}: {usd(found.mean)} on average"
+        title = f"{label}: {'+' if found.mean > 0 else ''}{usd(found.mean)} on average"
     x, y = [float(place + 1) for place in places], [float(values[place]) for place in places]
     says = [f"{label}: {usd(value)}" for value in y]
     marks.append(Points(label, x, y, style.color, says, style.symbol, 7))

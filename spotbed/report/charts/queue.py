@@ -20,7 +20,7 @@ _ROWS = 25
 
 
 def queue_depth(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
-    """One panel per policy on shared scales; the other policies' medians stand behind in grey."""
+    """One panel per policy, as long as its longest world; the other policies' medians stand behind in grey."""
     title = "Jobs waiting over time"
     frames = {label: _of_policy(data.queue_depth, label) for label in labels(data.results)}
     frames = {label: frame for label, frame in frames.items() if not frame.empty}
@@ -29,12 +29,12 @@ def queue_depth(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
     end = max(float(frame["at_s"].max()) for frame in frames.values())
     top = max(float(frame[["p50", "p90"]].max().max()) for frame in frames.values())
     unit = clock(end)
-    panels = tuple(_panel(label, frames, styles, unit, end, top) for label in frames)
+    panels = tuple(_panel(label, frames, styles, unit, top) for label in frames)
     return Chart(
         key="queue-depth",
         title=title,
         reading="Line: median over worlds. Band: 10th to 90th percentile. Grey: the medians of the other policies. "
-        "All panels share their scales.",
+        "Each panel ends with the longest world of its policy; all share the scale of jobs.",
         alt=f"Queue depth over {end / unit.unit_s:.0f} {unit.unit} for {len(frames)} policies; {_peaks(frames)}.",
         panels=panels,
         across=across(len(panels)),
@@ -52,11 +52,12 @@ def _peaks(frames: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _panel(
-    label: str, frames: Mapping[str, pd.DataFrame], styles: Mapping[str, Style], unit: Clock, end: float, top: float
+    label: str, frames: Mapping[str, pd.DataFrame], styles: Mapping[str, Style], unit: Clock, top: float
 ) -> Panel:
+    end = float(frames[label]["at_s"].max())
     marks: list[Mark] = [
         Line(other, unit.of(frame["at_s"].tolist()), frame["p50"].tolist(), FAINT, width=1.0, listed=False)
-        for other, frame in frames.items()
+        for other, frame in ((other, frame[frame["at_s"] <= end]) for other, frame in frames.items())
         if other != label
     ]
     own, color = frames[label], styles[label].color
