@@ -246,3 +246,15 @@ def test_no_color_reaches_the_parser_too() -> None:
     environment.pop("NO_COLOR", None)
     assert "\x1b[3" in spotbed("comprae", env=environment).stderr
     assert "\x1b[3" not in spotbed("--no-color", "comprae", env=environment).stderr
+
+
+@pytest.mark.parametrize(("width", "broken"), [(None, False), (60, False), (20, True)])
+def test_a_folded_table_loses_no_column_and_breaks_words_only_where_it_must(width: int | None, broken: bool) -> None:
+    table = Table(["policy", "against baseline", "interruptions"], [["uniform-progress", "0.43 [0.42, 0.44]", 17]])
+    text = to_text(table, width=width, color=False)
+    for word in ("policy", "baseline", "interruptions", "uniform-progress", "[0.42,"):
+        assert (word in text) or broken
+    assert ("uniform-progress" not in text) == broken
+    squeezed = "".join(text.split())
+    assert all(character in squeezed for character in "p[017")
+    assert max(map(len, text.splitlines())) <= (width or 1000)

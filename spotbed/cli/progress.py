@@ -81,4 +81,5 @@ def _rich(terminal: Terminal) -> RichProgress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return RichProgress(*columns, console=Console(stderr=True, no_color=not terminal.color), transient=True)
+    no_color = None if terminal.color else True  # None: as NO_COLOR says
+    return RichProgress(*columns, console=Console(stderr=True, no_color=no_color), transient=True)

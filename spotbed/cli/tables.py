@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 _WIDE = 100_000  # columns of a console that never wraps
+_BETWEEN = 2  # blanks between two columns
 _READS_AS_NUMBER = re.compile(r"[-\u2212+$]*[\d.,]+ ?(%|s|min|h|d)?|n/a")
 
 
@@ -95,17 +96,20 @@ def to_markdown(table: Tabular) -> str:
 
 
 def to_text(table: Tabular, *, width: int | None, color: bool) -> str:
-    """For people: aligned columns, folded to `width`, or never folded if `width` is None."""
+    """For people: aligned columns, folded to `width` (between words if there is room for that), or never folded if it
+    is None."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shape = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column, number in zip(table.columns, _numeric(table), strict=True):
-        shape.add_column(column, justify="right" if number else "left", overflow="fold")
-    for row in table.rows:
-        shape.add_row(*[Text(shown(value)) for value in row])
+    shape = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
+    cells = [[shown(value) for value in row] for row in table.rows]
+    widths = _widths([[column, *own] for column, *own in zip(table.columns, *cells, strict=True)], width)
+    for column, number, wide in zip(table.columns, _numeric(table), widths, strict=True):
+        shape.add_column(column, justify="right" if number else "left", overflow="fold", width=wide)
+    for row in cells:
+        shape.add_row(*map(Text, row))
     console = Console(
         width=width or _WIDE,
         no_color=not color,
@@ -118,6 +122,20 @@ def to_text(table: Tabular, *, width: int | None, color: bool) -> str:
         console.print(shape)
     lines = [line.rstrip() for line in captured.get().splitlines()]
     return "\n".join(lines + _below(table))
+
+
+def _widths(columns: Sequence[Sequence[str]], width: int | None) -> list[int]:
+    """How wide each column is: as its widest text, if all fit into `width`; else the widest columns are folded, first
+    between words, and where that is not enough within them."""
+    widths = [max(map(len, texts), default=1) for texts in columns]
+    longest = [max((len(word) for text in texts for word in text.split()), default=1) for texts in columns]
+    for least in (longest, [1] * len(columns)):
+        while width is not None and sum(widths) + _BETWEEN * (len(widths) - 1) > width:
+            widest = max(range(len(widths)), key=lambda place: widths[place] - least[place])
+            if widths[widest] <= least[widest]:
+                break
+            widths[widest] -= 1
+    return widths
 
 
 def shown(value: Any) -> str:
