@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Quick start
 #
-# What would a nightly regression cost on EC2 Spot, under six policies, against on-demand? And what happened to one job?
+# What would a nightly regression cost on EC2 Spot, under five policies, against on-demand? And what happened to one job?
 #
 # This notebook calls spotbed and defines nothing. Open it with `jupytext --to notebook notebooks/01_quick_start.py`, or
 # run it cell by cell in an editor that knows the percent format.
@@ -47,6 +47,7 @@ pd.DataFrame(
             "flow_s": policy["metrics"]["flow_s"]["mean"],
             "deadline_missed": policy["metrics"]["deadline_missed"]["mean"],
             "interruptions": policy["metrics"]["interruptions"]["mean"],
+            "jobs_lost": policy["metrics"]["jobs_lost"]["mean"],
             "jobs_failed": policy["metrics"]["jobs_failed"]["mean"],
         }
         for label, policy in policies.items()
