@@ -32,11 +32,12 @@ _PLANNED = ("factor", "work_ms", "overhead_ms", "every_ms", "total_ms", "cause",
 class Gang:
     """The members that hold one lease of a job together; the first is the one that claimed it."""
 
-    __slots__ = ("epoch", "members", "number", "pacer", "starts", "told")
+    __slots__ = ("epoch", "late_ms", "members", "number", "pacer", "starts", "told")
 
     def __init__(self, number: int, epoch: int, members: list[LiveWorker]) -> None:
         self.number, self.epoch, self.members = number, epoch, members
         self.starts: list[Start] = []
+        self.late_ms = 0  # how late the last of them is heard
         self.pacer = members[0]  # the slowest: all end when it ends
         self.told = False  # whether the job knows how the attempt ended
 
@@ -68,7 +69,7 @@ class Gangs:
         self._chosen = self._first(worker.pool, limit)
         if self._chosen is None:
             worker.timer += 1
-            world._nothing_to_claim(worker, gathers=any(self._can_be_had(queue) for _, queue in waiting))
+            world._nothing_to_claim(worker, gathers=any(self._gathers(queue) for _, queue in waiting))
         else:
             self._claim(worker, command)
 
@@ -119,7 +120,10 @@ class Gangs:
     def _alive(self, queue: QueueClass) -> int:
         return sum(pool.booting + pool.busy + pool.idle for pool in self._pools(queue))
 
-    def _can_be_had(self, queue: QueueClass) -> bool:
+    def _gathers(self, queue: QueueClass) -> bool:
+        """Whether it is worth waiting for the others: they live, or can be launched."""
+        if self.world.fleet.phase == "closed":
+            return self._alive(queue) >= queue.seats
         return sum(pool.spec.max for pool in self._pools(queue)) * self.world.slots >= queue.seats
 
     def _members(self, worker: LiveWorker, queue: QueueClass) -> list[LiveWorker]:
@@ -180,16 +184,17 @@ class Gangs:
             self._start(worker, command, late_ms)
             return
         gang.starts.append(command)
+        gang.late_ms = max(gang.late_ms, late_ms)
         if len(gang.starts) == len(gang.members):
-            self._start_all(gang, late_ms)
+            self._start_all(gang)
 
-    def _start_all(self, gang: Gang, late_ms: int) -> None:
+    def _start_all(self, gang: Gang) -> None:
         every = {each.checkpoint_every_ms for each in gang.starts}
         often = KEEPS_ALL if KEEPS_ALL in every else min((each for each in every if each > 0), default=0)
         first = gang.starts[0]
         command = Start(first.job, first.epoch, often, first.timeout_ms)
         for member in gang.members:
-            self._start(member, command, late_ms)
+            self._start(member, command, gang.late_ms)
         self.world.tally.jobs.attempts[gang.number] -= len(gang.members) - 1
         gang.pacer = max(gang.members, key=lambda each: each.total_ms)
         for member in gang.members:
@@ -207,10 +212,13 @@ class Gangs:
 
     def _ended(self, gang: Gang, first: LiveWorker) -> None:
         """All members report; one that was asked for a checkpoint does so before the others."""
-        world, cause = self.world, first.cause
+        world, cause, gib = self.world, first.cause, self.world.tally.gib
         for member in gang.members:
             member.total_ms, member.safe_ms = first.total_ms, first.safe_ms
+        written = gib.get("out", 0.0) + world.submissions.staged_gib(gang.number)[1]
         safe_ms = self._account(gang, first, cause, cause)
+        if "out" in gib:
+            gib["out"] = min(gib["out"], written)  # the job's output, once
         world.operations["report"] += len(gang.members)
         for member in [first, *(each for each in gang.members if each is not first)]:
             state = member.state

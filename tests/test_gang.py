@@ -166,6 +166,35 @@ def test_a_gang_larger_than_all_pools_holds_nobody() -> None:
     assert list(tally.jobs.status) == [0, DONE, DONE]
 
 
+def test_nobody_waits_for_workers_that_a_spent_budget_does_not_launch() -> None:
+    """Launches come one in a minute, and the budget is spent when two of four are there."""
+    services = ServiceInputs(limit={"ec2.run_instances.bucket": 1, "ec2.run_instances.refill": 1 / 60})
+    inputs = WorldInputs(
+        1, 0, work_of((FOUR,), [0], [MINUTE]), (pool(most=9),), MarketInputs(), services, budget_usd=0.002
+    )
+    tally = DecoupledWorld(inputs, policy_of(QUICK)).run()
+    assert (tally.jobs.status[0], tally.pools[0].instances) == (0, 2)
+    assert tally.end_ms < 10 * MINUTE
+
+
+def test_a_gang_starts_when_the_last_of_its_starts_is_heard() -> None:
+    """The command to the first member is refused at first, and told again half a minute later."""
+    services = ServiceInputs({"start_retried": (constant(30),)}, {"ssm.error": 1.0})
+    inputs = WorldInputs(1, 0, work_of((FOUR,), [0], [MINUTE]), (pool(most=9),), MarketInputs(), services)
+    world = DecoupledWorld(inputs, policy_of(QUICK), journal := Journal())
+    starts, usual = iter(range(4)), world.troubles._chances.found
+    world.troubles._chances.found = lambda: usual() if next(starts) == 0 else []  # type: ignore[method-assign]
+    world.run()
+    ((members),) = attempts(journal).values()
+    assert {each.start_ms for each in members} == {90 * S}
+
+
+def test_each_member_reads_the_input_and_one_writes_the_output() -> None:
+    stages = JobClass("pair", gang=2, input_gib=3.0, output_gib=1.0)
+    tally, _ = run(work_of((stages,), [0], [MINUTE]), (pool(most=9),))
+    assert tally.gib == {"in": 6.0, "out": 1.0}
+
+
 def test_a_gang_holds_one_set_of_licences() -> None:
     licensed = JobClass("pair", gang=2, licences={"solver": 1})
     tally, journal = run(work_of((licensed,), [0, 0], [MINUTE] * 2), (pool(most=9),), licences={"solver": 1})
