@@ -117,8 +117,10 @@ class Why:
                 key = (entry["fields"]["pool"], entry["fields"]["reason"])
                 failed[key] = failed.get(key, 0) + entry["fields"]["count"]
         if failed:
-            where = [f"{count} in {pool} ({reason})" for (pool, reason), count in failed.items()]
-            yield f"{plural(sum(failed.values()), 'launch', 'launches')} failed: {listed(where)}"
+            launches = plural(sum(failed.values()), "launch", "launches")
+            counts = [f"{count:,} " if len(failed) > 1 else "" for count in failed.values()]
+            where = [f"{count}in {pool} ({reason})" for count, (pool, reason) in zip(counts, failed, strict=True)]
+            yield f"{launches} failed{':' if len(failed) > 1 else ''} {listed(where)}"
 
     def worker(self, attempt: dict[str, Any]) -> Iterator[str]:
         """Where the worker was that took the job; of a gang's workers, the one that came last."""
