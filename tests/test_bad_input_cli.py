@@ -425,7 +425,7 @@ CASES = [
         "of other types",
         ("c5.xlarge,us-east-1a,Linux/UNIX,2021-01-01T00:00:00Z,1",),
         "p.csv:",
-        "no instance_type 'c6i.xlarge'",
+        "no prices for type 'c6i.xlarge'",
         "c5.xlarge",
     ),
     priced("without rows", (), "p.csv:", "no rows"),

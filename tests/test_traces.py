@@ -304,7 +304,7 @@ def test_a_bad_record_is_told_with_its_line(tmp_path: Path, row: str, path: str 
     ("instance_type", "az", "product", "path", "said"),
     [
         ("c6i.xlarg", "us-east-1a", "Linux/UNIX", "instance_type", "Did you mean 'c6i.xlarge'?"),
-        ("c6i.xlarge", "us-east-1c", "Linux/UNIX", "az", "for c6i.xlarge"),
+        ("c6i.xlarge", "us-east-1c", "Linux/UNIX", "az", "of c6i.xlarge"),
         ("m5.large", "us-east-1a", "Linux/UNIX", "az", "Did you mean 'us-east-1c'?"),
         ("m5.large", "us-east-1c", "Windows", "product", "no product column"),
     ],

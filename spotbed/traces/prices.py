@@ -221,11 +221,16 @@ def _records(history: _File, series: Series) -> list[_Record]:
     for part, value in zip(Series._fields, series, strict=True):
         narrower = [one for one in known if getattr(one, part) == value]
         if not narrower:
-            where = "" if part == "instance_type" else f" for {series.instance_type}"
+            word = {"instance_type": "type", "az": "zone", "product": "product"}[part]
+            where = "" if part == "instance_type" else f" of {series.instance_type}"
             hint = suggestion(value, (getattr(one, part) for one in known))
             raise InputError(
                 Problem(
-                    f"has no {part} {shown(value)}{where}.", history.name, path=part, value=value, hint=hint or None
+                    f"has no prices{where} for {word} {shown(value)}.",
+                    history.name,
+                    path=part,
+                    value=value,
+                    hint=hint or None,
                 )
             )
         known = narrower
