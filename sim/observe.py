@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,21 +36,34 @@ class Counters:
     def __init__(self, world: DecoupledWorld) -> None:
         self._world = world
         self._stale_ms = round(world.inputs.services.count_staleness_s * 1000)
-        self._kept: Observation | None = None
+        self._kept: deque[tuple[int, Observation]] = deque()  # by the time of which they are, the oldest first
 
     def prepare(self, tick_in_ms: int) -> None:
-        """The next tick comes in `tick_in_ms`: keep the counters that it will see."""
+        """The next tick comes in `tick_in_ms`: keep the counters that it will see, or a later one, if they are older
+        than the time between two ticks."""
         if self._stale_ms:
-            at_ms = self._world.clock.now_ms + max(1, tick_in_ms - self._stale_ms)
-            self._world.clock.at(at_ms, MARKET, self._keep, None)
+            now, tick_ms = self._world.clock.now_ms, self._world.policy.settings.tick_ms
+            ahead_ms = tick_in_ms - self._stale_ms
+            of_ms = now + (ahead_ms if ahead_ms >= 0 else ahead_ms % tick_ms)
+            self._world.clock.at(max(now + 1, of_ms), MARKET, self._keep, of_ms)
 
-    def _keep(self, _: None) -> None:
-        self._kept = observe(self._world)
+    def _keep(self, of_ms: int) -> None:
+        self._kept.append((of_ms, observe(self._world)))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep one that is old enough, and those after it."""
+        kept, then_ms = self._kept, self._world.clock.now_ms - self._stale_ms
+        while len(kept) > 1 and kept[1][0] <= then_ms:
+            kept.popleft()
 
     def seen(self, now: Observation) -> Observation:
         """What the fleet sees of the world as it is now."""
-        kept = self._kept
-        return now if kept is None else replace(now, classes=kept.classes, pools=kept.pools)
+        if not self._kept:
+            return now
+        self._forget()
+        kept = self._kept[0][1]
+        return replace(now, classes=kept.classes, pools=kept.pools)
 
 
 def _class(world: DecoupledWorld, demand: Demand) -> ClassCount:

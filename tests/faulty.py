@@ -39,7 +39,8 @@ class FaultyWorld(DecoupledWorld):
         commands = self._perform_worker
         for kind in (Complete, Fail, Release):
             commands[kind] = self._twice(commands[kind])
-        commands[Claim] = self._or_nothing(commands[Claim])
+        if self.gangs is None:  # whose members would leave one by one, each time that one of them finds nothing
+            self.troubles._claim = commands[Claim] = self._or_nothing(commands[Claim])
         commands[Start] = self._or_never(commands[Start])
         self._report = self._or_lost(self._report)
 
