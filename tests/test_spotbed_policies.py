@@ -282,7 +282,10 @@ def test_the_example_of_a_users_policy_passes(root: Path) -> None:
         (SOUND.replace("(Fifo)", ""), ""),
     ],
 )
-def test_each_check_finds_what_it_is_for(write: Callable[..., Path], source: str, failing: str) -> None:
+def test_each_check_finds_what_it_is_for(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, failing: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # one of them writes a file
     if failing == "complete":
         source = source.replace("(Fifo)", "")
     report = check(f"{write(source) / 'mine.py'}:Newest")
