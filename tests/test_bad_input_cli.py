@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spotbed.cli.app import app
+from spotbed.work import textfile
 
 SCENARIO = """\
 workload:
@@ -603,6 +605,46 @@ def test_a_scenario_of_2_gb_that_is_no_yaml() -> None:
     for command in ("compare", "run", "validate"):
         told = refused(command, "core.yaml")
         assert told.startswith("core.yaml: error: the file has 2.0 GiB; a scenario has at most 8 MiB. ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.swf", LOG),
+        ("jobs.csv", TABLE),
+        ("t.json", scenario(MARKET, "interruptions: {source: trace, path: t.json}")),
+        ("t.csv", scenario(MARKET, "interruptions: {source: lifetimes, path: t.csv}")),
+        ("p.csv", scenario(MARKET, "prices: {source: trace, path: p.csv}")),
+        ("runtimes.txt", scenario("20m", "{dist: empirical, path: runtimes.txt}")),
+        ("mine.py", scenario("spot-only", "mine.py:Mine")),
+    ],
+)
+@pytest.mark.parametrize("size_gib", [0.5, 2])
+def test_another_file_of_2_gb_that_is_not_what_it_should_be(name: str, text: str, size_gib: float) -> None:
+    """Told from its beginning or its size, so that it is not read whole."""
+    write({"s.yaml": text})
+    with Path(name).open("wb") as stream:
+        os.truncate(stream.fileno(), int(size_gib * 2**30))
+    tracemalloc.start()
+    try:
+        told = refused("validate", "s.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert told.startswith(f"{name}: error: ")
+    assert "Is this the right file?" in told
+
+
+def test_text_in_utf_16_is_told_how_to_be_saved() -> None:
+    write({"s.yaml": TABLE, "jobs.csv": "id,runtime\na,5\n".encode("utf-16")})
+    assert "jobs.csv: error: is no text: its byte 3 is zero. Save it as UTF-8." in refused("validate", "s.yaml")
+
+
+def test_a_small_file_that_unpacks_to_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textfile, "MOST_BYTES", 1 << 27)
+    write({"s.yaml": LOG, "log.swf": gzip.compress(b"1" * (1 << 20), 9) * 129})
+    assert Path("log.swf").stat().st_size < 1 << 20
+    assert "log.swf: error: holds more than 0.12 GiB of text. Is this the right file?" in refused("validate", "s.yaml")
 
 
 @pytest.mark.parametrize("command", ["compare", "run", "validate"])

@@ -17,6 +17,7 @@ from spotbed.errors import InputError, Problem
 from spotbed.scenario.problems import shown, suggestion
 
 ENTRY_POINTS = "spotbed.policies"
+_MOST_BYTES = 1 << 20  # of a file with a policy
 
 # point -> the methods that fill it
 METHODS = {
@@ -94,9 +95,13 @@ def load_module(file: Path) -> ModuleType:
     """Import a file under a name of its own: once, and anew when it was changed."""
     path = file.resolve()
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(Problem(f"cannot be read ({error.strerror}).", str(file))) from None
+    if len(content) > _MOST_BYTES:
+        message = f"is larger than {_MOST_BYTES >> 20} MiB."
+        raise InputError(Problem(message, str(file), hint="Is this the right file? A policy has about 15 lines."))
     digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:16]
     name = f"spotbed_policy_{path.stem}_{digest}"
     if name in sys.modules:

@@ -30,9 +30,12 @@ def read_table(
     Raises InputError for a missing column, a row of another length and a file without rows.
     """
     reader = csv.reader(text.splitlines())
-    header = [name.strip() for name in next(reader, [])]
-    places = _places(str(path), header, required, optional or {})
-    rows = [(reader.line_num, cells) for cells in reader if cells]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        places = _places(str(path), header, required, optional or {})
+        rows = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise InputError(Problem(f"is no table: {error}.", str(path), reader.line_num)) from None
     wrong = [
         Problem(f"has {len(cells)} cells where the header has {len(header)}.", str(path), line)
         for line, cells in rows

@@ -11,7 +11,7 @@ from spotbed.errors import InputError, Problem
 from spotbed.work import batch, lsf, slurm, tabular
 from spotbed.work.cells import Table, read_delimited, read_json, read_parquet, rows_of
 from spotbed.work.records import FileWork
-from spotbed.work.textfile import read_content
+from spotbed.work.textfile import read_head
 
 Kind = Literal["table", "run", "slurm", "lsf", "aws-batch", "swf", "parquet"]
 
@@ -22,7 +22,7 @@ _SWF_FIELDS = 18
 
 def sniff(path: Path) -> Kind:
     """The kind of a file of jobs, by its content. Raises InputError if it is none."""
-    head = read_content(path)[:_HEAD]
+    head = read_head(path, _HEAD)
     if head.startswith(_PARQUET_MAGIC):
         return "parquet"
     text = head.decode("utf-8-sig", errors="replace").lstrip()
@@ -91,7 +91,7 @@ def read_jobs(path: Path, template: JobClass, *, kind: Kind | None = None, lenie
 def _table(path: Path, kind: Kind, lenient: bool) -> Table:
     if kind == "parquet":
         return read_parquet(path)
-    if read_content(path)[:_HEAD].lstrip()[:1] not in (b"{", b"["):
+    if read_head(path, _HEAD).lstrip()[:1] not in (b"{", b"["):
         return read_delimited(path, lenient=lenient)
     jobs = _json_jobs(read_json(path))
     wrong = next((number for number, job in enumerate(jobs, start=1) if not isinstance(job, Mapping)), None)
