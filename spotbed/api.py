@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,6 @@ class Comparison:
 
 def load(path: str | Path) -> dict[str, Any]:
     """A run's folder as DataFrames by name, with `journal`, `results` and `provenance`."""
-    import json
 
     import pandas as pd
 
@@ -133,9 +133,12 @@ def compare_scenario(
     changed = [
         *overrides,
         *([f"replications={replications}"] if replications is not None else []),
-        *([f"baseline={baseline}"] if baseline is not None else []),
+        *([f"baseline={json.dumps(baseline)}"] if baseline is not None else []),
     ]
-    scenario = load_scenario(Path(path), changed)
+    try:
+        scenario = load_scenario(Path(path), changed)
+    except InputError as error:
+        raise InputError([_as_given(problem, baseline) for problem in error.problems]) from error
     made = ready(scenario)
     labels = _chosen(made, scenario.baseline, policies)
     target = out or report_folder(scenario.name)
@@ -149,6 +152,12 @@ def compare_scenario(
             write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
     finished.forget()
     return Comparison(target, data.results, [*notes, *limits_told(made, finished, labels)])
+
+
+def _as_given(problem: Problem, baseline: str | None) -> Problem:
+    """A problem of an override that stands for an option, at that option."""
+    given = baseline is not None and (problem.file or "").startswith("--set baseline=")
+    return replace(problem, file=f"--baseline {baseline}") if given else problem
 
 
 def demo(out: Path, progress: Progress | None = None) -> Comparison:
@@ -295,7 +304,6 @@ def write_run(data: RunData, folder: Path, journal: Journal | None) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """JSON for people: indented, UTF-8."""
-    import json
 
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 

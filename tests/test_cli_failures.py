@@ -391,7 +391,7 @@ ARGUMENTS = {
     "compare s.yaml --jobs 0": "--jobs",
     "compare s.yaml --replications 0": "--replications",
     "compare s.yaml --replications 2000000": "must be at most 1000000, not 2000000.",
-    "compare s.yaml --baseline x": "'x' is not the label of a policy.",
+    "compare s.yaml --baseline x": "--baseline x: error: baseline: 'x' is not the label of a policy.",
     "compare s.yaml --policy x": "'x' is not the label of a policy.",
     "compare s.yaml --out s.yaml/x": "s.yaml/x: error: s.yaml is a file, not a folder.",
     "compare s.yaml -o xml": "--output",

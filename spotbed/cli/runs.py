@@ -81,7 +81,7 @@ def run(
     rows = [[row[place["metric"]], row[place["mean"]], row[place["unit"]]] for row in estimates.rows]
     terminal.result(Table(["metric", "value", "unit"], rows), done.results)
     _tell_notes(terminal, done.notes)
-    terminal.note(f"Written: {done.path}")
+    terminal.note(f"Written: {done.path} (open {done.path / 'report.html'})")
 
 
 @command(app)
@@ -146,7 +146,7 @@ def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
     found = comparison.results
     terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
     _tell_notes(terminal, comparison.notes)
-    terminal.note(f"Written: {comparison.path}")
+    terminal.note(f"Written: {comparison.path} (open {comparison.path / 'index.html'})")
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:
         terminal.alert(f"gate failed: {gate['rule']} for {gate['policy']}")
