@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from smoke import worlds
 from worlds import Case, cases
 
@@ -119,6 +121,29 @@ def test_a_comparison_does_not_depend_on_the_number_of_processes(scenario: Path,
     assert alone[1].keys() == shared[1].keys()
     assert [name for name, content in alone[1].items() if content != shared[1][name]] == []
     assert {"results.json", "worlds.csv", "bill.csv"} <= alone[1].keys()
+
+
+# what tests are given -------------------------------------------------------------------------------------------------
+def drawn() -> list[int]:
+    seeds: list[int] = []
+
+    @worlds(60)
+    @given(st.integers(0, 1 << 64))
+    def one(seed: int) -> None:
+        seeds.append(seed)
+
+    one()
+    return seeds
+
+
+def test_what_hypothesis_draws_does_not_depend_on_what_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = drawn()
+    (tmp_path / "full_of_numbers.py").write_text(f"NUMBERS = {list(range(70_001, 72_001, 7))}")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("full_of_numbers")
+    assert drawn() == before
 
 
 # random worlds --------------------------------------------------------------------------------------------------------
