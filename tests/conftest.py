@@ -27,6 +27,19 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_this_machines_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads what `data get` and `data prices` have brought."""
+    os.environ["SPOTBED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own; nothing is there yet."""
+    monkeypatch.setenv("SPOTBED_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def spotbed_data() -> Path:
     """The folder of public data; the test is skipped where it is absent."""

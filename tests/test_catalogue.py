@@ -19,13 +19,6 @@ HEADER = ",".join(PRICE_COLUMNS)
 DATA = Path(__file__).parent.parent / "spotbed" / "data"
 
 
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads what this machine's user has refreshed."""
-    monkeypatch.setenv("SPOTBED_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def catalogue() -> Catalogue:
     return Catalogue.load()
@@ -176,10 +169,10 @@ def test_what_a_user_is_told(catalogue: Catalogue, ask: Callable[[Catalogue], ob
     assert said in str(error.value)
 
 
-def test_refreshed_prices_win(tmp_path: Path, empty_cache: Path) -> None:
+def test_refreshed_prices_win(tmp_path: Path, cache: Path) -> None:
     shipped = Catalogue.load()
     prices_file(
-        empty_cache / "prices" / "us-east-1-linux.csv",
+        cache / "prices" / "us-east-1-linux.csv",
         "us-east-1,linux,on-demand,,m5.large,0.1,AWS,2026-11-01",
         "us-east-1,linux,spot,us-east-1a,m5.large,0.03,AWS,2026-11-02",
         "us-east-1,linux,spot,us-east-1b,m5.large,0.05,AWS,2026-11-02",
@@ -197,7 +190,7 @@ def test_refreshed_prices_win(tmp_path: Path, empty_cache: Path) -> None:
     assert Catalogue.load(tmp_path).on_demand_usd_per_hour("m5.large") == 0.2
 
 
-def test_refreshed_prices_add_regions_and_windows(empty_cache: Path) -> None:
+def test_refreshed_prices_add_regions_and_windows(cache: Path) -> None:
     prices_file(
         prices_path("eu-west-1", "windows"),
         "eu-west-1,windows,on-demand,,m5.large,0.2,AWS,2026-11-01",

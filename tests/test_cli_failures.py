@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import counted
 from typer.testing import CliRunner
 
-from spotbed import comparison, files
+from spotbed import files
 from spotbed.cli.app import app
 
 SCENARIO = """\
@@ -148,21 +148,6 @@ def test_what_other_policies_finished_is_kept_until_the_policy_is_mended(process
         invoke("compare", "s.yaml", "--jobs", "1")
     assert sorted(ran) == [("first", 1), ("mine", 0), ("mine", 1)][processes - 1 :]
     assert [path.name for path in Path("reports").iterdir()] == ["s"]
-
-
-@contextlib.contextmanager
-def counted() -> Iterator[list[tuple[str, int]]]:
-    """The worlds that are run meanwhile, by policy."""
-    ran: list[tuple[str, int]] = []
-    run = comparison.run_task
-
-    def note(made: Any, label: str, world: int) -> Any:
-        ran.append((label, world))
-        return run(made, label, world)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "run_task", note)
-        yield ran
 
 
 def test_a_policy_that_was_mended_is_read_anew_in_the_same_process() -> None:

@@ -21,12 +21,6 @@ BILL_ITEMS = (  # of the contract; ec2.spot and ec2.on-demand are priced by pool
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SPOTBED_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def book() -> PriceBook:
     return PriceBook.load()

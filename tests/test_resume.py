@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import Task, counted
 
-from spotbed import api, comparison
-from spotbed.comparison import Kept
+from spotbed import api
 from spotbed.errors import OutsideError
 
 SCENARIO = """\
@@ -46,7 +46,6 @@ class Slow(LowestPrice):
         return job.ticket.submit_ms
 """
 WORLDS = 16  # with both policies
-Task = tuple[str, int]
 
 
 @pytest.fixture(autouse=True)
@@ -75,21 +74,6 @@ def results(folder: Path) -> bytes:
 def kept() -> dict[str, int]:
     """When each world that is kept was written, by the name of its file."""
     return {path.name: path.stat().st_mtime_ns for path in Path("reports/.s.unfinished").rglob("*.pickle")}
-
-
-@contextlib.contextmanager
-def counted() -> Iterator[list[Task]]:
-    """The worlds that are run meanwhile in this process."""
-    ran: list[Task] = []
-    run = comparison.run_task
-
-    def note(made: Any, label: str, world: int) -> Kept:
-        ran.append((label, world))
-        return run(made, label, world)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "run_task", note)
-        yield ran
 
 
 def in_session(session: int) -> list[str]:

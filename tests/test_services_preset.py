@@ -23,11 +23,6 @@ ROLES = {"setting", "latency", "fault", "limit", "size", "charge", "physics"}
 TRANSITIONS, EVENTS = "stepfunctions.transition", "stepfunctions.history-event"
 
 
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPOTBED_CACHE", str(tmp_path))
-
-
 @pytest.fixture
 def aws() -> ServicesPreset:
     return ServicesPreset.load("aws-us-east-1")
