@@ -8,7 +8,7 @@ from typing import Any
 
 from spotbed.gates import parse_rule
 from spotbed.metric_names import METRIC_BY_NAME
-from spotbed.report.standing import did_less
+from spotbed.report.standing import did_less, is_billed
 from spotbed.report.words import (
     count,
     duration,
@@ -64,7 +64,7 @@ _SLOWDOWN = _Aim("bounded_slowdown", "bounded slowdown", "lower in")
 def results_table(results: Mapping[str, Any]) -> ResultsTable:
     """For people: one row per policy; below it bounds, gates, and what the worlds did not resolve."""
     policies = results["policies"]
-    aim = _SLOWDOWN if not any(policy["bill"] for policy in policies) else _COST
+    aim = _COST if is_billed(results) else _SLOWDOWN
     dearest = max((policy["metrics"]["cost_usd"]["mean"] or 0.0 for policy in policies), default=0.0)
     counts = [name for name in COUNTS if any(policy["metrics"][name]["mean"] for policy in policies)]
     known = (COUNTS[name] for name in counts)

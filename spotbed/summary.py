@@ -133,7 +133,8 @@ def findings_of(made: Blueprint, finished: Finished, labels: Sequence[str]) -> l
     """What the reader of the report must know: divergence, limits that bit, models that stand for AWS's code."""
     found = [f"{label}: {text}" for label in labels for text in _divergence(made, label)]
     found += limits_told(made, finished, labels)
-    if any(made.composed[label].names["place"] == "price-capacity-optimized" for label in labels):
+    placed = {made.composed[label].names["place"] for label in labels} if made.scenario.capacity.pools else set()
+    if "price-capacity-optimized" in placed:
         found.append("price-capacity-optimized is our rule for AWS's unpublished strategy of that name: modelled")
     return found
 

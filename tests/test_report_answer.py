@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from report_frames import make_results
 
-from spotbed.report.answer import answer, legacy_sentences
+from spotbed.report.answer import answer, answer_in_time, legacy_sentences
 from spotbed.report.charts.costs import usd_by_cause
 from spotbed.report.data import ComparisonData, RunData, empty
 from spotbed.report.document import Words
-from spotbed.report.standing import standing
+from spotbed.report.standing import is_billed, standing
 
 BASE, OURS = ("base", "decoupled", 1.0), ("ours", "decoupled", 0.5)
 
@@ -194,3 +194,30 @@ def test_a_lucky_2019_scheduler_is_not_accused() -> None:
     assert sentences(legacy_sentences(data, {})) == [
         "legacy lost nothing in these worlds: no interruption or limit met it at a bad moment."
     ]
+
+
+@pytest.mark.parametrize(
+    ("slowdown", "expected"),
+    [
+        (
+            {"base": 92.58, "ours": 69.41},
+            "ours has the lowest mean bounded slowdown: 69.41. Under the baseline base it is 92.58.",
+        ),
+        ({"base": 1.5, "ours": 2.0}, "base has the lowest mean bounded slowdown: 1.50. base is the baseline itself."),
+    ],
+)
+def test_where_nothing_is_billed_the_slowdown_is_told(slowdown: dict[str, float], expected: str) -> None:
+    data = compare({"base": [0.0], "ours": [0.0]}, bounded_slowdown=slowdown)
+    assert not is_billed(data.results)
+    text = " ".join("".join(sentence) for sentence in answer_in_time(data))
+    assert text.startswith(f"In the one world that was simulated, {expected}")
+    assert "$" not in text
+
+
+def test_a_slowdown_that_differs_by_noise_is_not_resolved() -> None:
+    data = compare({"base": [0.0] * 30, "ours": [0.0] * 30})
+    data.worlds["bounded_slowdown"] = [*spread(2.01, deviation=0.5, seed=4), *spread(2.0, deviation=0.5, seed=5)]
+    data.results = make_results(data.worlds, [BASE, OURS], "base")
+    text = " ".join("".join(sentence) for sentence in answer_in_time(data))
+    assert "ours has the lowest mean bounded slowdown: 2.00." in text
+    assert "it is 2.01, a difference that these worlds do not resolve." in text

@@ -182,7 +182,11 @@ def test_backfilling_is_compared_by_slowdown_since_a_cluster_has_no_bill(
     root: Path, spotbed_data: Path, tmp_path: Path
 ) -> None:
     assert spotbed_data.is_dir()
-    results = compared(root, tmp_path, "archive/kth-easy", ["workload.count=1000"]).results
+    done = compared(root, tmp_path, "archive/kth-easy", ["workload.count=1000"])
+    results = done.results
+    page = re.sub(r"<script.*?</script>", "", (done.path / "index.html").read_text("utf-8"), flags=re.DOTALL)
+    assert "has the lowest mean bounded slowdown" in page
+    assert not re.search(r"\$\d|Cost against|Where every dollar|The fleet|price-capacity-optimized", page)
     assert [policy["label"] for policy in results["policies"]] == ["easy", "easy-sjbf", "fcfs"]
     table = results_table(results)
     assert table.columns[:3] == ("policy", "bounded slowdown", "against baseline")

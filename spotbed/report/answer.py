@@ -12,7 +12,7 @@ from spotbed.report.document import Strong, Words
 from spotbed.report.estimates import LEGACY, Difference, Estimate, difference, estimate, labels, policies
 from spotbed.report.marks import Label
 from spotbed.report.standing import ENOUGH_WORK, Standing, policy_of
-from spotbed.report.words import MINUS, count, duration, is_known, listed, percent, plural, usd, usd_like
+from spotbed.report.words import MINUS, count, duration, fixed, is_known, listed, percent, plural, usd, usd_like
 
 
 def answer(data: ComparisonData, found: Standing) -> list[Words]:
@@ -27,6 +27,26 @@ def answer(data: ComparisonData, found: Standing) -> list[Words]:
         *_against_baseline(data, found.best),
     ]
     return [*sentences, *_price_of_it(data, found.best), *_less(data, found), *_undefined(found)]
+
+
+def answer_in_time(data: ComparisonData) -> list[Words]:
+    """The opening paragraph where nothing is billed: who keeps jobs waiting least for their size."""
+    slowdown = {str(policy["label"]): estimate(policy, "bounded_slowdown").mean for policy in policies(data.results)}
+    known = {label: mean for label, mean in slowdown.items() if is_known(mean)}
+    if not known:
+        return [("Nothing is billed, and no job ended well: there is nothing to compare.",)]
+    best, baseline = min(known, key=lambda label: known[label]), str(data.results.get("baseline"))
+    worlds = int(data.results.get("replications") or 1)
+    over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
+    lowest: Words = (over, Label(best), " has the lowest mean bounded slowdown: ", Strong(fixed(known[best])), ".")
+    sentences = [lowest]
+    gap = difference(data.worlds, best, baseline, "bounded_slowdown")
+    if best == baseline:
+        sentences.append((Label(best), " is the baseline itself."))
+    elif baseline in known and gap is not None:
+        open_end = ", a difference that these worlds do not resolve" if worlds > 1 and gap.answer != "lower" else ""
+        sentences.append(("Under the baseline ", Label(baseline), f" it is {fixed(known[baseline])}{open_end}."))
+    return [*sentences, ("Nothing is billed here, so policies are compared by time alone.",)]
 
 
 def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:

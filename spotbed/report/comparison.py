@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spotbed.report.answer import answer, legacy_sentences
+from spotbed.report.answer import answer, answer_in_time, legacy_sentences
 from spotbed.report.charts.costs import cost_by_cause, usd_by_cause, waterfall
 from spotbed.report.charts.deadlines import deadline_misses, has_deadlines
 from spotbed.report.charts.paired import paired_differences
@@ -20,7 +20,7 @@ from spotbed.report.estimates import against_baseline, estimate, labels, policie
 from spotbed.report.findings import provenance_section, unknowns
 from spotbed.report.one_run import run_blocks
 from spotbed.report.palette import Style, policy_styles
-from spotbed.report.standing import Standing, standing
+from spotbed.report.standing import Standing, is_billed, standing
 from spotbed.report.words import (
     count,
     duration,
@@ -65,9 +65,10 @@ def comparison_document(data: ComparisonData) -> Document:
 
 
 def _answer_section(data: ComparisonData, found: Standing) -> Section:
-    words = tuple(piece for sentence in answer(data, found) for piece in (*sentence, " "))
+    sentences = answer(data, found) if is_billed(data.results) else answer_in_time(data)
+    words = tuple(piece for sentence in sentences for piece in (*sentence, " "))
     blocks: list[Block] = [Paragraph(words, lead=True)]
-    glance = _glance(data, found)
+    glance = _glance(data, found) if is_billed(data.results) else []
     if glance:
         blocks.append(Figures(tuple(glance)))
     return Section("answer", "", tuple(blocks))
@@ -110,7 +111,8 @@ def _result_section(data: ComparisonData, styles: Mapping[str, Style], found: St
         blocks.append(Paragraph((bounds,)))
     if len(policies(data.results)) > 1:
         blocks.append(paired_grid(data))
-    blocks += [cost_against_makespan(data, styles, found), paired_differences(data, styles)]
+    if is_billed(data.results):
+        blocks += [cost_against_makespan(data, styles, found), paired_differences(data, styles)]
     return Section("results", "How the policies compare", tuple(blocks))
 
 
@@ -133,6 +135,8 @@ def _gate_section(data: ComparisonData) -> Section:
 
 
 def _money_section(data: ComparisonData, styles: Mapping[str, Style], best: str | None) -> Section:
+    if not is_billed(data.results):
+        return Section("money", "Where every dollar went", ())
     names = labels(data.results)
     blocks: list[Block] = [cost_by_cause(data)]
     bills = {label: own for label in names if len(own := data.bill[data.bill["policy"].astype(str) == label])}

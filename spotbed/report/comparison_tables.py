@@ -10,6 +10,7 @@ from spotbed.report.data import ComparisonData
 from spotbed.report.document import Grid, Tone, Two
 from spotbed.report.estimates import against_baseline, estimate, labels, policies
 from spotbed.report.marks import Label
+from spotbed.report.standing import is_billed
 from spotbed.report.words import (
     MINUS,
     NOTHING,
@@ -37,6 +38,7 @@ _RESULTS = (  # metric, column, how its numbers are written
     ("interruptions", "Interruptions", "count"),
     ("lost_work_s", "Lost work", "time"),
 )
+_OF_INSTANCES = ("cost_usd", "interruptions", "lost_work_s")  # which a fixed cluster does not have
 _RISKS = (
     ("jobs_submitted", "Submitted"),
     ("jobs_done", "Done"),
@@ -56,6 +58,8 @@ def result_grid(data: ComparisonData) -> Grid:
         for entry in _RESULTS
         if any(is_known(estimate(policy, entry[0]).mean) for policy in policies(data.results))
     ]
+    if not is_billed(data.results):
+        shown = [entry for entry in shown if entry[0] not in _OF_INSTANCES]
     if data.runs and not has_deadlines(data.runs):
         shown = [entry for entry in shown if entry[0] != "deadline_missed"]
     writers = {metric: _writer(data, metric, style) for metric, _, style in shown}
@@ -108,7 +112,8 @@ def _bare(value: float | None, write: Writer, sign: str) -> str:
 def paired_grid(data: ComparisonData) -> Grid:
     """Differences to the baseline in the same worlds, with their intervals."""
     baseline = str(data.results.get("baseline"))
-    shown = [("cost_usd", "usd"), ("makespan_s", "time"), ("flow_s", "time"), ("deadline_missed", "count")]
+    first = ("cost_usd", "usd") if is_billed(data.results) else ("bounded_slowdown", "number")
+    shown = [first, ("makespan_s", "time"), ("flow_s", "time"), ("deadline_missed", "count")]
     if data.runs and not has_deadlines(data.runs):
         shown = shown[:-1]
     writers = {metric: _writer(data, metric, style) for metric, style in shown}
@@ -118,7 +123,7 @@ def paired_grid(data: ComparisonData) -> Grid:
         if label != baseline:
             own = [_paired_cells(policy, metric, write) for metric, write in writers.items()]
             rows.append((Label(label), *(cell for cells in own for cell in cells)))
-    names = {"cost_usd": "Cost", "makespan_s": "Makespan", "flow_s": "Flow time", "deadline_missed": "Deadlines missed"}
+    names = {metric: column for metric, column, _ in _RESULTS}
     columns = [column for metric, _ in shown for column in (f"{names[metric]}: difference", "Ratio")]
     note = f"Each policy minus {baseline} in the same world"
     if int(data.results.get("replications") or 1) > 1:

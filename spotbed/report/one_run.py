@@ -36,14 +36,22 @@ def run_blocks(run: RunData, prefix: str, color: str, points: int = 800) -> list
 
     `prefix` keeps their names apart from those of other runs.
     """
-    charts: list[Chart | None] = [
+    of_instances = [
         fleet(run, f"{prefix}fleet", points),
         interruptions(run, f"{prefix}interruptions"),
         attempts(run, f"{prefix}attempts"),
+    ]
+    charts: list[Chart | None] = [
+        *(of_instances if not _on_a_cluster(run) else [run_queue(run, f"{prefix}queue", color)]),
         lateness(run, f"{prefix}lateness", color),
         observed(run, f"{prefix}observed"),
     ]
     return [chart for chart in charts if chart is not None]
+
+
+def _on_a_cluster(run: RunData) -> bool:
+    """Whether jobs ran without any instance: on a fixed cluster."""
+    return run.workers.empty and len(run.attempts) > 0
 
 
 def run_document(run: RunData) -> Document:
@@ -53,10 +61,12 @@ def run_document(run: RunData) -> Document:
     money: list[Block] = [waterfall(run.bill, "waterfall"), wasted_work(own, [run.label], "wasted-work")]
     if len(run.bill):
         money.append(_bill_grid(run))
-    felt = (run_queue(run, "queue-depth", BLUE), times_of_run(run, "times"))
+    felt: list[Block] = [times_of_run(run, "times")]
+    if not _on_a_cluster(run):
+        felt.insert(0, run_queue(run, "queue-depth", BLUE))
     sections = [
         Section("answer", "", (Paragraph(_summary(run), lead=True), Figures(tuple(_glance(run))))),
-        Section("money", "The bill", tuple(money)),
+        Section("money", "The bill", tuple(money) if not _on_a_cluster(run) else ()),
         Section("inside", "What happened", (*run_blocks(run, "", BLUE), *felt)),
         unknowns([], run.notes, []),
         provenance_section(run.provenance, run.results),
@@ -77,9 +87,8 @@ def _summary(run: RunData) -> Words:
     ended = f" in {duration(span)}" if is_known(span) else ""
     first: Words = (
         Label(run.label),
-        f" got {count(ends['done'])} of {plural(len(run.jobs), 'job')} done{ended} for ",
-        Strong(usd(total)),
-        ". ",
+        f" got {count(ends['done'])} of {plural(len(run.jobs), 'job')} done{ended}",
+        *((". ",) if _on_a_cluster(run) else (" for ", Strong(usd(total)), ". ")),
     )
     bad = [f"{plural(ends[status], 'job')} {_verb(verb, ends[status])}" for status, verb in _BAD_ENDS if ends[status]]
     interrupted = float(run.jobs["interruptions"].sum())
@@ -110,9 +119,12 @@ def _glance(run: RunData) -> list[tuple[str, str, str]]:
     done = int((run.jobs["status"].astype(str) == "done").sum())
     total = _total(run)
     items = [("Cost", usd(total), f"{usd(total / done)} per job done" if done else "")]
+    if _on_a_cluster(run):
+        items.clear()
     items.append(("Makespan", duration(_makespan(run)), "from the first submission to the last end"))
     items.append(("Jobs done", count(done), f"of {count(len(run.jobs))}"))
-    items.append(("Attempts", count(len(run.attempts)), f"on {plural(len(run.workers), 'worker')}"))
+    where = "on the cluster" if _on_a_cluster(run) else f"on {plural(len(run.workers), 'worker')}"
+    items.append(("Attempts", count(len(run.attempts)), where))
     return items
 
 

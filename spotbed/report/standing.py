@@ -41,6 +41,11 @@ def _not_told_apart(found: Difference | None) -> bool:
     return found is None or found.answer != "lower"
 
 
+def is_billed(results: Mapping[str, Any]) -> bool:
+    """Whether anything costs: on a fixed cluster nothing does, and policies are compared by time alone."""
+    return any(estimate(policy, "cost_usd").mean != 0 for policy in policies(results))
+
+
 def did_less(results: Mapping[str, Any], label: str) -> bool:
     """Whether a policy lost jobs, or got clearly fewer done than the most diligent one."""
     own = {str(policy["label"]): policy for policy in policies(results)}
