@@ -189,7 +189,7 @@ def _harm_lines(results: Mapping[str, Any]) -> list[str]:
         means = {name: policy["metrics"][name]["mean"] or 0.0 for name in ("jobs_submitted", *UNDONE, *HARM)}
         told = [f"{count(means[name])} {word}" for name, word in {**UNDONE, **HARM}.items() if means[name]]
         if told:
-            lines.append(f"{policy['label']}: of {plural(means['jobs_submitted'], 'job')}, {listed(told)}.")
+            lines.append(f"{policy['label']}: of {plural(means['jobs_submitted'], 'job')} a world, {listed(told)}.")
     return lines
 
 

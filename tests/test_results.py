@@ -212,7 +212,7 @@ def test_a_policy_that_loses_jobs_is_not_the_cheapest_and_its_harm_is_told() -> 
     assert "The cheapest that does, on-demand, is " in table.notes[0]
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["not done"] == "3"
-    assert "cheap: of 1,000 jobs, 3 lost and 2 orphan workers left behind." in table.notes
+    assert "cheap: of 1,000 jobs a world, 3 lost and 2 orphan workers left behind." in table.notes
 
 
 def test_where_nothing_is_billed_the_slowdown_is_compared() -> None:
