@@ -128,9 +128,11 @@ class Submitted:
 
 @record
 class DependencyMet:
-    """One of the jobs that this one waits for has ended well."""
+    """One of the jobs that this one waits for has ended well, and `left` of them have not ended: told twice, or late,
+    it changes nothing."""
 
     at_ms: int
+    left: int
 
 
 @record

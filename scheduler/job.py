@@ -68,7 +68,7 @@ def submitted(job: Job, event: Submitted, policy: Policy) -> Result:
 
 
 def dependency_met(job: Job, event: DependencyMet, policy: Policy) -> Result:
-    left = replace(job, waiting_for=job.waiting_for - 1)
+    left = replace(job, waiting_for=min(job.waiting_for, event.left))
     return (left, ()) if left.waiting_for else _queued(left, policy, event.at_ms)
 
 

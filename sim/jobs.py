@@ -153,11 +153,11 @@ class JobWorld(World):
             return
         dependencies = self.submissions.dependencies
         for dependant in dependencies.of(number):
+            dependencies.settle(dependant, command.done)
             if dependant in self.records:
-                kind = DependencyMet if command.done else DependencyFailed
-                self._job(dependant, kind(self.clock.now_ms))
-            else:
-                dependencies.settle(dependant, command.done)
+                now = self.clock.now_ms
+                left = dependencies.left[dependant]
+                self._job(dependant, DependencyMet(now, left) if command.done else DependencyFailed(now))
 
 
 def _job_id(record: Job) -> str:

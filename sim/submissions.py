@@ -143,7 +143,7 @@ class Dependencies:
         return self._dependants.get(index, [])
 
     def settle(self, index: int, done: bool) -> None:
-        """A dependency of a job that is not submitted yet has ended."""
+        """A dependency of a job has ended."""
         if done:
             self.left[index] -= 1
         else:

@@ -61,13 +61,13 @@ class Chaos:
         self.random = Random(seed)
         self.policies, self.policy = policies, policies[0]
         self.most_hosts = hosts
-        self.dependants_twice = False
         self.now_ms = 0
         self.calm = False
         self.seen: Counter[str] = Counter()
         self.bag: list[Callable[[], None]] = []
         self.records: dict[str, Job] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
+        self.unmet: dict[str, set[str]] = {}  # of those needs, the ones that have not ended well
         self.dependants: dict[str, list[str]] = {}
         self.indexed: set[str] = set()
         self.hosts: dict[str, Host] = {}
@@ -82,7 +82,7 @@ class Chaos:
         draw = self.random
         spec = JobSpec("any", retries=draw.randrange(3), checkpointable=draw.random() < 0.5)
         needs = tuple(sorted({f"a{draw.randrange(number)}" for _ in range(draw.randrange(3))})) if number else ()
-        self.needs[name] = needs
+        self.needs[name], self.unmet[name] = needs, set(needs)
         for other in needs:
             self.dependants.setdefault(other, []).append(name)
         self.records[name] = Job(Ticket(name, spec, number), waiting_for=len(needs))
@@ -164,13 +164,15 @@ class Chaos:
         elif isinstance(command, say.SetTimer):
             self.timers.append((name, command.name))
         elif isinstance(command, say.ReleaseDependants):
-            kind = hear.DependencyMet if command.done else hear.DependencyFailed
             for other in self.dependants.get(name, []):
-                times = 2 if self.dependants_twice and self._often(0.25) else 1
-                self.bag += [partial(self._dependency_ended, other, kind)] * times
+                if command.done:
+                    self.unmet[other].discard(name)
+                ended = partial(self._dependency_ended, other, len(self.unmet[other]) if command.done else None)
+                self._send(ended, "dependency")
 
-    def _dependency_ended(self, name: str, kind: Callable[[int], Any]) -> None:
-        self._job(name, kind(self._time()))
+    def _dependency_ended(self, name: str, left: int | None) -> None:
+        at_ms = self._time()
+        self._job(name, hear.DependencyFailed(at_ms) if left is None else hear.DependencyMet(at_ms, left))
 
     # what workers order -------------------------------------------------------------------------------------------
     def _nothing(self, name: str, host: Host, command: Any) -> None:

@@ -61,7 +61,7 @@ def ended(cause: str, epoch: int = 1, *, at_ms: int = 0, progress_ms: int = -1) 
 
 def events(state: Job) -> Iterator[Any]:
     """Everything that may come, in time or late, of this epoch or of another, now or later."""
-    yield from (Submitted(0), DependencyMet(0), DependencyFailed(0), Cancelled(0))
+    yield from (Submitted(0), DependencyMet(0, 1), DependencyMet(0, 0), DependencyFailed(0), Cancelled(0))
     yield from (TimerFired(at_ms, name) for at_ms in (0, 2_000) for name in (RECONSIDER, "delay"))
     yield from (Routed(0, purchase) for purchase in ("spot", "on-demand", "none"))
     if state.epoch < 3:  # leases without end would be states without end
@@ -308,9 +308,11 @@ def test_a_retry_policy_that_gives_up_ends_the_job_though_retries_are_left() -> 
 def test_a_job_waits_for_all_that_it_depends_on() -> None:
     state, commands = after(Submitted(0), start=job(waiting_for=2))
     assert (state.phase, commands) == ("held", ())
-    state, commands = after(DependencyMet(7), start=state)
+    state, commands = after(DependencyMet(7, 1), start=state)
     assert (state.phase, state.waiting_for, commands) == ("held", 1, ())
-    state, commands = after(DependencyMet(9), start=state)
+    state, commands = after(DependencyMet(8, 1), start=state)
+    assert (state.phase, state.waiting_for, commands) == ("held", 1, ())
+    state, commands = after(DependencyMet(9, 0), start=state)
     assert (state.phase, state.waiting_for, commands) == ("queued", 0, (Queue(0, "spot"),))
 
 

@@ -120,6 +120,13 @@ MUTANTS = (
         "return",
     ),
     Mutant(
+        "a dependency that is told twice counts twice",
+        "I1",
+        "scheduler.job",
+        "min(job.waiting_for, event.left)",
+        "job.waiting_for - 1",
+    ),
+    Mutant(
         "a delayed job is never queued again",
         "I9",
         "scheduler.job",
