@@ -30,8 +30,9 @@ from sim.inputs import ServiceInputs, WorldInputs
 from sim.instances import NOT_YET, LivePool, LiveWorker
 from spotbed.journal import Journal
 
-_FAULTS = frozenset({"ssm.agent_never_registers"})  # of instances; the others are of services that are not used
-_LATENCIES = frozenset({"launch"})  # as above
+# Of instances; the others are of services that are not used.
+_FAULTS = frozenset({"ssm.agent_never_registers", "ec2.rebalance_alone"})
+_LATENCIES = frozenset({"launch", "rebalance_alone"})
 _LEFT = frozenset({"leaving", "stopping", "gone"})
 _BUSY = frozenset({"running", "noticed", "draining", "moving"})
 # Operations of the services data by what the drivers count.
@@ -235,4 +236,5 @@ def _without_services(services: ServiceInputs) -> ServiceInputs:
         limit={name: value for name, value in services.limit.items() if name.startswith("ec2.")},
         latency={name: dists for name, dists in services.latency.items() if name in _LATENCIES},
         probability={name: value for name, value in services.probability.items() if name in _FAULTS},
+        count_staleness_s=0.0,  # it counts what it has in memory
     )

@@ -15,7 +15,7 @@ from core_examples import policy_of as core_policy
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from queueing import column, estimate, inputs_of, mg1_wait
-from worlds import HOUR, MINUTE, SOURCES, Case, S, cases, policy_of, pool, work_of
+from worlds import HOUR, MINUTE, SOURCES, Case, S, cases, constant, policy_of, pool, work_of
 
 from scheduler import central
 from scheduler.central import DISPATCH
@@ -320,16 +320,25 @@ def many_jobs(count: int, runtime_ms: int, gap_ms: int = 0, **klass: Any) -> Any
     return work_of((JobClass("job", **klass),), submit, [runtime_ms] * count)
 
 
-def test_quotas_of_services_that_it_does_not_use_do_not_bite() -> None:
-    """Of Step Functions and Lambda: the decoupled scheduler waits for them, the head node does not."""
+def test_services_that_it_does_not_use_do_not_hold_it_up() -> None:
+    """Quotas of Step Functions and Lambda, and old counters: the head node has its own, in memory."""
     names = ("stepfunctions.transition", "stepfunctions.start_execution", "ssm.send_command")
     tight = {f"{name}.{part}": 0.02 for name in names for part in ("bucket", "refill")} | {"lambda.concurrency": 1}
     free = inputs_of(many_jobs(30, MINUTE), (pool(),))
-    limited = replace(free, services=ServiceInputs(limit=tight, cycle_lambda_s=5.0))
+    limited = replace(free, services=ServiceInputs(limit=tight, cycle_lambda_s=5.0, count_staleness_s=90.0))
     ours, theirs = run_central(free), run_central(limited)
     assert list(ours.jobs.end_ms) == list(theirs.jobs.end_ms)
     assert not theirs.limits
     assert simulate(limited, policy_of()).limits["stepfunctions.transition"] >= 30
+
+
+def test_recommendations_of_ec2_reach_it() -> None:
+    """Each Spot instance gets one after a minute, and nothing follows."""
+    services = ServiceInputs({"rebalance_alone": (constant(60),)}, {"ec2.rebalance_alone": 1.0})
+    inputs = replace(inputs_of(many_jobs(3, 10 * MINUTE), (pool(),)), services=services)
+    journal = Journal()
+    run_central(inputs, None, journal)
+    assert sum(each.kind == "rebalance" for each in journal.entries) == 3
 
 
 def without_services(case: Case) -> WorldInputs:
