@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from spotbed.cli.app import app
 from spotbed.cli.app import root as root_callback
 from spotbed.cli.command import command
-from spotbed.cli.progress import LINE_EVERY_S, Lines
+from spotbed.cli.progress import LINE_EVERY_S, Lines, _rich
 from spotbed.cli.tables import Table, to_csv, to_json, to_markdown, to_records, to_text
 from spotbed.cli.terminal import Terminal
 from spotbed.errors import InputError, OutsideError, Problem
@@ -246,6 +246,14 @@ def test_no_color_reaches_the_parser_too() -> None:
     environment.pop("NO_COLOR", None)
     assert "\x1b[3" in spotbed("comprae", env=environment).stderr
     assert "\x1b[3" not in spotbed("--no-color", "comprae", env=environment).stderr
+
+
+@pytest.mark.parametrize(("wanted", "variable", "colored"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_the_progress_bar_heeds_no_color(
+    monkeypatch: pytest.MonkeyPatch, wanted: bool, variable: str, colored: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", variable)
+    assert _rich(Terminal(color=wanted)).console.no_color is not colored
 
 
 @pytest.mark.parametrize(("width", "broken"), [(None, False), (60, False), (20, True)])

@@ -21,7 +21,7 @@ from spotbed.report.charts.fleet import fleet
 from spotbed.report.charts.interruptions import interruptions
 from spotbed.report.charts.observed import observed
 from spotbed.report.charts.paired import paired_differences
-from spotbed.report.charts.queue import run_queue
+from spotbed.report.charts.queue import queue_depth, run_queue
 from spotbed.report.charts.times import cumulative, times_by_policy
 from spotbed.report.charts.trade_off import cost_against_makespan
 from spotbed.report.charts.waste import wasted_work
@@ -217,6 +217,19 @@ def test_pools_beyond_the_ninth_are_drawn_together() -> None:
     assert len(layers) == 10
     assert layers[-1][0] == "5 other pools"
     assert sum(values[0] for _, _, values in layers) == sum(range(1, 15))
+
+
+def test_each_panel_of_the_queue_ends_with_its_policy() -> None:
+    data = make_comparison()
+    short = (data.queue_depth["policy"] == "hedge") & (data.queue_depth["at_s"] > 10 * HOUR)
+    data.queue_depth = data.queue_depth[~short]
+    ends_s = data.queue_depth.groupby("policy")["at_s"].max()
+    chart = queue_depth(data, STYLES)
+    assert len(set(ends_s)) == 2
+    for panel in chart.panels:
+        assert panel.x.high == pytest.approx(ends_s[panel.title] / 3600)
+        assert all(max(line.x) <= panel.x.high * (1 + 1e-9) for line in panel.marks if isinstance(line, Line))
+    assert len({panel.y.high for panel in chart.panels}) == 1
 
 
 def test_queue_depth_of_a_run_is_its_timeline() -> None:
