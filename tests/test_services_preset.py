@@ -294,3 +294,17 @@ def test_an_unknown_preset() -> None:
         ServicesPreset.load("ideel")
     with pytest.raises(InputError, match="It is one of aws-us-east-1, ideal"):
         ServicesPreset.load("gcp")
+
+
+# --- its page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_the_services_has_every_fault_and_limit_with_its_value(aws: ServicesPreset, root: Path) -> None:
+    rows = re.findall(
+        r"^\| `([^`]+)` \| ([\d., ]+) \|", (root / "docs" / "services.md").read_text("utf-8"), re.MULTILINE
+    )
+    told = {}
+    for key, values in rows:
+        names = (key,) if key in aws.settings else (f"{key}.bucket", f"{key}.refill")
+        told |= dict(zip(names, map(float, values.split(", ")), strict=True))
+    assert told == {key: each.value for key, each in aws.settings.items() if each.role in ("fault", "limit")}
