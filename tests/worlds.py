@@ -398,7 +398,7 @@ def case_of(source: str, seed: int, gangs: tuple[int, ...] = (1,)) -> Case:
         market=markets(dice, source, pools),
         services=services(dice, pools),
         billing=Billing(dice.pick(0.0, 60.0), dice.chance(0.5), by_hour=dice.chance(0.5)),
-        drain_ms=48 * HOUR,
+        drain_ms=240 * HOUR,  # where all goes wrong at once, seventy jobs of minutes take two days and more
         budget_usd=dice.pick(0.3, 2.0) if dice.chance(0.1) else 0.0,
         licences={"solver": dice.between(2, 5)},
         slots_per_instance=slots,
