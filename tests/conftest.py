@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
+from scheduler import record
+
 # The same examples every time, so that a red test is red for the next person too; `make test-all` looks for new ones.
 # No deadline: it would measure the machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -17,6 +19,9 @@ settings.load_profile(os.environ.get("SPOTBED_HYPOTHESIS", "repeatable"))
 # Hypothesis also draws the numbers that stand in the modules which happen to be loaded: what a test is given would
 # depend on which tests ran before it in the same process, and on every edit.
 providers._get_local_constants = lambda: providers._local_constants  # type: ignore[attr-defined]
+
+# A record that somebody changes is an error in every test.
+record.guard()
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -101,6 +101,11 @@ WRONG = {
         4,
         "is not its to change.",
     ),
+    "changes a record": (
+        "    def key(self, job):\n        job.phase = 'done'\n        return 0.0\n",
+        4,
+        "is not its to change.",
+    ),
     "is called wrongly": ("    def key(self):\n        return 1\n", 2, "Mine.key raised TypeError"),
 }
 
@@ -183,7 +188,9 @@ CHECKED = {
         "mine.py:4: ",
     ),
     "its view by force": (
-        GOOD.replace("pass", "def key(self, job):\n        object.__setattr__(job, 'failures', 7)\n        return 1"),
+        GOOD.replace(
+            "pass", "def key(self, job):\n        object.__setattr__(job, 'progress_ms', 7)\n        return 1"
+        ),
         *("answers", "mine.py:3: Mine.key changed the Job that it was given."),
     ),
     "a global": (

@@ -1,10 +1,15 @@
-"""`@record` is `dataclass(frozen=True, slots=True)` with a faster constructor: nothing else that one sees differs."""
+"""`@record` is `dataclass(frozen=True, slots=True)` with a faster constructor: nothing else that one sees differs.
+
+The tests guard their records, as `policy check` does; what a run without a guard does is tried in a process of its own.
+"""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import pickle
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -111,3 +116,30 @@ def test_a_record_takes_part_in_matching() -> None:
             assert (x, y) == (1, 5)
         case _:
             pytest.fail("not matched")
+
+
+UNGUARDED = """
+import copy, pickle
+from dataclasses import FrozenInstanceError, replace
+from scheduler.events import Ready, TimerFired
+from scheduler.policies.order import Fifo
+from spotbed.policies.guard import guarded
+event, fired = Ready(1), TimerFired(1, "boot")
+event.at_ms = 2  # cheap, and wrong: the type checker says so
+guarded(Fifo(), None)
+event.at_ms = 3
+assert copy.copy(fired) == pickle.loads(pickle.dumps(fired)) == replace(fired) == TimerFired(1, "boot")
+assert hash(event) == hash(Ready(3))
+class Mine(Fifo): pass
+guarded(Mine(), None)
+try:
+    event.at_ms = 4
+except FrozenInstanceError:
+    print("frozen", event, Ready(5), copy.copy(fired), pickle.loads(pickle.dumps(fired)))
+"""
+
+
+def test_records_are_frozen_wherever_a_policy_of_a_user_takes_part() -> None:
+    said = subprocess.run([sys.executable, "-c", UNGUARDED], check=True, capture_output=True, text=True).stdout
+    fired = "TimerFired(at_ms=1, name='boot')"
+    assert said == f"frozen Ready(at_ms=3) Ready(at_ms=5) {fired} {fired}\n"

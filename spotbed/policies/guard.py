@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from scheduler import record
 from scheduler.central_record import QueueView, Waiting
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON, FleetView
 from spotbed.errors import Problem, SpotbedError
@@ -108,12 +109,14 @@ _EXPECTED: Mapping[str, Expected] = {
 
 
 class Guarded:
-    """A part of a policy, asked through the checks above. All else that the part has is handed on."""
+    """A part of a policy, asked through the checks above. All else that the part has is handed on. What it is given is
+    frozen from then on, in this process."""
 
     def __init__(self, part: object, file: str | None, *, watched: bool = False) -> None:
         self.__wrapped__ = part
         self._file = file
         self._watched = watched
+        record.guard()
         for name, expected in _EXPECTED.items():
             method = getattr(part, name, None)
             if callable(method):
