@@ -30,7 +30,7 @@ from scheduler.events import (
     Submitted,
     TimerFired,
 )
-from scheduler.job_record import Job
+from scheduler.job_record import Job, Rare
 from scheduler.policy import Policy
 from scheduler.table import Machine, Row, stay
 
@@ -41,35 +41,23 @@ _ENDED_WELL: tuple[JobCommand, ...] = (ReleaseDependants(True),)
 
 def _queued(job: Job, policy: Policy, now_ms: int) -> Result:
     """The record in phase queued, with the counters that `job` has, and the order to index it."""
-    if job.bound:
-        purchase, reconsider_ms = job.bound, 0
-    else:
-        purchase, reconsider_ms = policy.place.route(job, now_ms)
-    waiting = Job(
-        job.ticket,
-        "queued",
-        job.epoch,
-        job.failures,
-        job.interruptions,
-        job.progress_ms,
-        purchase,
-        job.bound,
-        0,
-        job.delayed_ms,
-    )
+    bound = job.rare.bound
+    purchase, reconsider_ms = (bound, 0) if bound else policy.place.route(job, now_ms)
+    waiting = Job(job.ticket, "queued", job.epoch, job.progress_ms, purchase, job.rare)
     queue = Queue(policy.order.key(waiting), purchase)
     return waiting, ((queue, SetTimer(RECONSIDER, reconsider_ms)) if reconsider_ms else (queue,))
 
 
 def submitted(job: Job, event: Submitted, policy: Policy) -> Result:
-    if job.waiting_for:
+    if job.rare.waiting_for:
         return replace(job, phase="held"), ()
     return _queued(job, policy, event.at_ms)
 
 
 def dependency_met(job: Job, event: DependencyMet, policy: Policy) -> Result:
-    left = replace(job, waiting_for=min(job.waiting_for, event.left))
-    return (left, ()) if left.waiting_for else _queued(left, policy, event.at_ms)
+    left = min(job.waiting_for, event.left)
+    waits = replace(job, rare=replace(job.rare, waiting_for=left))
+    return (waits, ()) if left else _queued(waits, policy, event.at_ms)
 
 
 def dependency_failed(job: Job, event: DependencyFailed, policy: Policy) -> Result:
@@ -77,23 +65,12 @@ def dependency_failed(job: Job, event: DependencyFailed, policy: Policy) -> Resu
 
 
 def claimed(job: Job, event: Claimed, policy: Policy) -> Result:
-    leased = Job(
-        job.ticket,
-        "leased",
-        job.epoch + 1,
-        job.failures,
-        job.interruptions,
-        job.progress_ms,
-        job.purchase,
-        job.bound,
-        0,
-        job.delayed_ms,
-    )
+    leased = Job(job.ticket, "leased", job.epoch + 1, job.progress_ms, job.purchase, job.rare)
     return leased, ()
 
 
 def routed(job: Job, event: Routed, policy: Policy) -> Result:
-    bound = replace(job, bound=event.purchase)
+    bound = replace(job, rare=replace(job.rare, bound=event.purchase))
     if job.phase != "queued" or job.purchase == event.purchase:
         return bound, ()
     return _queued(bound, policy, event.at_ms)
@@ -117,24 +94,18 @@ def attempt_ended(job: Job, event: AttemptEnded, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()  # fenced
     if event.cause == DONE:
-        done = Job(
-            job.ticket,
-            "done",
-            job.epoch,
-            job.failures,
-            job.interruptions,
-            event.progress_ms,
-            job.purchase,
-            job.bound,
-            0,
-            job.delayed_ms,
-        )
-        return done, _ENDED_WELL
-    safe = replace(job, progress_ms=max(event.progress_ms, job.progress_ms))
+        return Job(job.ticket, "done", job.epoch, event.progress_ms, job.purchase, job.rare), _ENDED_WELL
+    safe_ms = max(event.progress_ms, job.progress_ms)
     if event.cause in INFRASTRUCTURE:
         lost = event.cause in (INTERRUPTED, LEASE_LOST)
-        return _queued(replace(safe, interruptions=job.interruptions + lost), policy, event.at_ms)
-    return _application_failed(replace(safe, phase="failed", failures=job.failures + 1), event, policy)
+        return _queued(_with(job, job.phase, job.failures, job.interruptions + lost, safe_ms), policy, event.at_ms)
+    return _application_failed(_with(job, "failed", job.failures + 1, job.interruptions, safe_ms), event, policy)
+
+
+def _with(job: Job, phase: str, failures: int, interruptions: int, progress_ms: int) -> Job:
+    """The record after an attempt. (`dataclasses.replace` would take five times as long.)"""
+    rare = Rare(failures, interruptions, job.delayed_ms, job.waiting_for, job.bound)
+    return Job(job.ticket, phase, job.epoch, progress_ms, job.purchase, rare)
 
 
 def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Result:
@@ -147,14 +118,15 @@ def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Res
         return failed, (GiveUp(event.cause), ReleaseDependants(False))
     if delay_ms == 0:
         return _queued(failed, policy, event.at_ms)
-    return replace(failed, phase="delayed", delayed_ms=failed.delayed_ms + delay_ms), (Delay(delay_ms),)
+    rare = replace(failed.rare, delayed_ms=failed.delayed_ms + delay_ms)
+    return replace(failed, phase="delayed", rare=rare), (Delay(delay_ms),)
 
 
 def lease_expired(job: Job, event: LeaseExpired, policy: Policy) -> Result:
     if event.epoch != job.epoch:
         return job, ()
     safe_ms = max(event.progress_ms, job.progress_ms)
-    return _queued(replace(job, interruptions=job.interruptions + 1, progress_ms=safe_ms), policy, event.at_ms)
+    return _queued(_with(job, job.phase, job.failures, job.interruptions + 1, safe_ms), policy, event.at_ms)
 
 
 def cancelled(job: Job, event: Cancelled, policy: Policy) -> Result:

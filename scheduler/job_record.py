@@ -35,16 +35,48 @@ class Ticket:
 
 
 @record
+class Rare:
+    """What few jobs have, apart from what changes with each step."""
+
+    failures: int = 0  # of the application; interruptions never count here
+    interruptions: int = 0
+    delayed_ms: int = 0  # time spent in retry delays so far
+    waiting_for: int = 0  # unfinished dependencies
+    bound: str = ""  # set by the fleet's Route, stronger than the place policy
+
+
+@record
 class Job:
     """The part of the record that changes. `epoch` counts leases: a write under an older epoch is refused."""
 
     ticket: Ticket
     phase: str = "new"
     epoch: int = 0
-    failures: int = 0  # of the application; interruptions never count here
-    interruptions: int = 0
     progress_ms: int = 0  # work that is safe in a checkpoint
     purchase: str = "any"  # the index in which the job waits
-    bound: str = ""  # set by the fleet's Route, stronger than the place policy
-    waiting_for: int = 0  # unfinished dependencies
-    delayed_ms: int = 0  # time spent in retry delays so far
+    rare: Rare = Rare()
+
+    @property
+    def failures(self) -> int:
+        """Attempts that ended because the application failed; interruptions never count here."""
+        return self.rare.failures
+
+    @property
+    def interruptions(self) -> int:
+        """Attempts that ended because EC2 took the instance, or gave no sign of life."""
+        return self.rare.interruptions
+
+    @property
+    def delayed_ms(self) -> int:
+        """Time spent in retry delays so far."""
+        return self.rare.delayed_ms
+
+    @property
+    def waiting_for(self) -> int:
+        """Unfinished dependencies."""
+        return self.rare.waiting_for
+
+    @property
+    def bound(self) -> str:
+        """The purchase option that the fleet has set, stronger than the place policy; "" for none."""
+        return self.rare.bound

@@ -24,6 +24,9 @@ class Routing(NamedTuple):
     reconsider_ms: int = 0
 
 
+ROUTINGS: Mapping[str, Routing] = {name: Routing(name) for name in ("any", "spot", "on-demand")}  # for ever
+
+
 class FleetView(NamedTuple):
     """What a fleet policy sees at a tick. `room` is how many more instances each pool may hold."""
 

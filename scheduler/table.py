@@ -7,10 +7,11 @@ late or twice are expected on AWS, so they have rows of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 S = TypeVar("S")
 Handler: TypeAlias = Callable[[Any, Any, Any], tuple[Any, tuple[Any, ...]]]
+Handlers: TypeAlias = dict[str, dict[type[Any], Handler]]
 
 
 class UnknownTransition(Exception):
@@ -33,28 +34,31 @@ Table: TypeAlias = Mapping[str, Mapping[type[Any], Row]]
 
 
 class Machine(Generic[S]):
-    """A role: its name, its first phase, its table, and the step that looks events up in it."""
+    """A role: its name, its first phase, its table, and the step that looks events up in it.
+
+    `handlers[phase][kind]` is what `step` calls: a driver that delivers millions of events may look it up itself. A
+    pair without a row is there too, and refuses.
+    """
 
     def __init__(self, name: str, initial: str, table: Table) -> None:
         self.name = name
         self.initial = initial
         self.table = table
-        self.handlers = {phase: {kind: row.handler for kind, row in rows.items()} for phase, rows in table.items()}
-        self.step: Callable[[S, object, object], tuple[S, tuple[Any, ...]]] = _make_step(name, self.handlers)
+        kinds = {kind for rows in table.values() for kind in rows}
+        self.handlers: Handlers = {
+            phase: {**dict.fromkeys(kinds, self._refuse), **{kind: row.handler for kind, row in rows.items()}}
+            for phase, rows in table.items()
+        }
 
-
-def _make_step(name: str, handlers: Mapping[str, Mapping[type[Any], Handler]]) -> Callable[..., Any]:
-    """A plain function: it is called five times for each job, and a method's look-ups would show."""
-
-    def step(state: Any, event: object, policy: object) -> tuple[Any, tuple[Any, ...]]:
+    def step(self, state: S, event: object, policy: object) -> tuple[S, tuple[Any, ...]]:
         """Apply one event. Raises UnknownTransition, in which case nothing has changed."""
-        try:
-            handler = handlers[state.phase][event.__class__]
-        except KeyError:
-            raise UnknownTransition(name, state.phase, event) from None
-        return handler(state, event, policy)
+        rows = self.handlers.get(state.phase, {})  # type: ignore[attr-defined]
+        handler: Handler = rows.get(event.__class__, self._refuse)
+        result: tuple[S, tuple[Any, ...]] = handler(state, event, policy)
+        return result
 
-    return step
+    def _refuse(self, state: Any, event: object, policy: object) -> NoReturn:
+        raise UnknownTransition(self.name, state.phase, event)
 
 
 def stay(state: S, event: object, policy: object) -> tuple[S, tuple[Any, ...]]:

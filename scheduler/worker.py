@@ -11,7 +11,6 @@ is expected: every phase has rows for it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeAlias
 
 from scheduler.commands import (
@@ -121,9 +120,9 @@ def _claims_again(worker: Worker, policy: Policy) -> Result:
     """Claim; looking for nothing grows the history as attempts do."""
     history = worker.history + policy.settings.events_per_cycle
     if history < policy.settings.roll_over_at:
-        return replace(worker, phase="claiming", history=history), _CLAIM
+        return Worker(worker.badge, "claiming", "", 0, False, history, worker.generation), _CLAIM
     generation = worker.generation + 1
-    return replace(worker, phase="claiming", history=0, generation=generation), (RollOver(generation), *_CLAIM)
+    return Worker(worker.badge, "claiming", "", 0, False, 0, generation), (RollOver(generation), *_CLAIM)
 
 
 def timer_when_idle(worker: Worker, event: TimerFired, policy: Policy) -> Result:
@@ -156,7 +155,7 @@ def attempt_ended(worker: Worker, event: AttemptEnded, policy: Policy) -> Result
         return worker, ()
     settings = policy.settings
     history = worker.history + settings.events_per_cycle
-    report = _report(worker, event)
+    report = Complete(worker.job, worker.epoch) if event.cause == DONE else _report(worker, event)
     if history < settings.roll_over_at:
         return Worker(worker.badge, "claiming", "", 0, False, history, worker.generation), (report, _CLAIM[0])
     generation = worker.generation + 1

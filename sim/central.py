@@ -45,6 +45,8 @@ _METERED = {
 class CentralWorld(HeadedWorld, DecoupledWorld):
     """One world under a central policy. `run()` returns its tally."""
 
+    usual = False  # its workers claim what the head node says
+
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(replace(inputs, services=_without_services(inputs.services)), policy, journal)
         if any(klass.gang > 1 for klass in inputs.work.classes):
@@ -66,7 +68,8 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
             self.tally.head_node_ms = self.tally.end_ms - int(self.work.submit_ms[0])
 
     def _metered(self) -> dict[str, int]:
-        return {name: self.operations[count] for count, name in _METERED.items() if self.operations[count]}
+        counts = self._counted()
+        return {name: counts[count] for count, name in _METERED.items() if counts[count]}
 
     # what goes through the head node ----------------------------------------------------------------------------
     def _worker(self, worker: LiveWorker, event: Any) -> None:
@@ -168,8 +171,10 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         number = running.place[1]
         record = self.records[number]
         queue = self.index.class_of(record.ticket.spec, record.purchase)
+        left_ms = index.work_left_ms(record)
+        queue.leave(left_ms)  # it is taken out of the middle
         chosen = index.QueueClass(queue.demand, queue.licences, queue.seats)
-        chosen.push(0.0, number)
+        chosen.push(0.0, number, left_ms)
         workers = [self._free_worker(self.pool_by_id[site]) for site, count in running.sites for _ in range(count)]
         asked = [worker in self.asking for worker in workers]
         for worker in workers:

@@ -27,6 +27,7 @@ class Clock(simpy.Environment):
         self.heap: list[tuple[int, int, int, Any, Any]] = []
         self.sequence = 0
         self.now_ms = 0
+        self._until: Callable[[], bool] = bool
 
     def at(self, at_ms: int, rank: int, callback: Callable[[Any], None], argument: Any) -> None:
         """Call `callback(argument)` at `at_ms`, which is not in the past."""
@@ -36,36 +37,51 @@ class Clock(simpy.Environment):
     def schedule(self, event: Event, priority: int = 1, delay: float = 0) -> None:
         """SimPy's own hook: its events take part in the same order."""
         self.sequence += 1
-        heappush(self.heap, (self.now_ms + int(delay), _SIMPY_RANK, self.sequence, None, event))
+        heappush(self.heap, (self.now_ms + int(delay), _SIMPY_RANK, self.sequence, self._fire, event))
 
     def wait(self, delay_ms: int, rank: int) -> Event:
         """An event that a process yields to sleep, with a rank of its own."""
         event = Event(self)
         event._ok, event._value = True, None  # noqa: SLF001 what SimPy itself does
         self.sequence += 1
-        heappush(self.heap, (self.now_ms + delay_ms, rank, self.sequence, None, event))
+        fire = self._fire_tick if rank == TICK else self._fire
+        heappush(self.heap, (self.now_ms + delay_ms, rank, self.sequence, fire, event))
         return event
 
+    def stop_at(self, at_ms: int) -> None:
+        """End the run after what happens at `at_ms`."""
+        self.at(at_ms, TICK, self._stop, None)
+
     def run_all(self, arrivals: Callable[[int], int], until: Callable[[], bool]) -> None:
-        """Run until `until()` is true, asked after each tick-ranked event, or until nothing is left.
+        """Run until `until()` is true, asked after each tick-ranked event of SimPy, or until nothing is left.
 
         `arrivals(now_ms)` takes in every arrival up to now and returns the time of the next; it is asked when that time
         comes before the heap's head (arrivals never enter the heap).
         """
+        self._until = until
         heap = self.heap
+        heappush(heap, (FOREVER_MS, TICK, 0, self._fire, None))  # the heap is never empty, and this is never reached
         next_arrival_ms = arrivals(-1)
-        while heap or next_arrival_ms < FOREVER_MS:
-            if heap and heap[0][0] < next_arrival_ms:
-                self.now_ms, rank, _, callback, argument = heappop(heap)
-                if callback is not None:
+        try:
+            while True:
+                if heap[0][0] < next_arrival_ms:
+                    self.now_ms, _, _, callback, argument = heappop(heap)
                     callback(argument)
+                elif next_arrival_ms < FOREVER_MS:
+                    self.now_ms = next_arrival_ms
+                    next_arrival_ms = arrivals(next_arrival_ms)
                 else:
-                    self._fire(argument)
-                if rank == TICK and until():
                     return
-            else:
-                self.now_ms = next_arrival_ms
-                next_arrival_ms = arrivals(next_arrival_ms)
+        except _Over:
+            return
+
+    def _stop(self, _: None) -> None:
+        raise _Over
+
+    def _fire_tick(self, event: Event) -> None:
+        self._fire(event)
+        if self._until():
+            raise _Over
 
     def _fire(self, event: Event) -> None:
         self._now = self.now_ms
@@ -74,3 +90,7 @@ class Clock(simpy.Environment):
             callback(event)
         if not event._ok and not event.defused:  # noqa: SLF001 as above
             raise event._value  # noqa: SLF001 as above
+
+
+class _Over(Exception):
+    """The run is over."""

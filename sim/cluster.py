@@ -12,7 +12,7 @@ from scheduler.commands import Queue, SetTimer
 from scheduler.events import DONE, TIMEOUT, AttemptEnded, Claimed
 from scheduler.job_record import Job
 from scheduler.policy import Policy
-from sim.clock import REPORT, TICK
+from sim.clock import REPORT
 from sim.head import Head, HeadedWorld, first_state
 from sim.inputs import WorldInputs
 from sim.running import _TIMED_OUT as TIMED_OUT
@@ -39,17 +39,14 @@ class ClusterWorld(HeadedWorld):
     def run(self) -> metering.Tally:
         """Run the world until nothing is left, or to the end of the drain."""
         limit_ms = self.submissions.last_ms + self.inputs.drain_ms
-        self.clock.at(limit_ms, TICK, self._drained, None)
+        self.clock.stop_at(limit_ms)
         self.head.tell(SlotsChanged(0, SITE, self.inputs.cluster_slots))
-        self.clock.run_all(self._arrivals, lambda: True)
+        self.clock.run_all(self._arrivals, lambda: False)
         tally = self.tally
         tally.end_ms = limit_ms if self.records else max(tally.jobs.end_ms, default=0)
         if self.inputs.head_node.usd_per_hour and len(self.work):
             tally.head_node_ms = tally.end_ms - int(self.work.submit_ms[0])
         return tally
-
-    def _drained(self, _: None) -> None:
-        """The end of the drain: the clock asks after it whether to stop."""
 
     # jobs -------------------------------------------------------------------------------------------------------
     def _queue(self, number: int, before: Job, command: Queue) -> None:

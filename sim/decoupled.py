@@ -59,17 +59,18 @@ from sim.door import Door
 from sim.gangs import Gangs
 from sim.index import Demand, QueueClass
 from sim.inputs import WorldInputs
-from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
-from sim.jobs import journaled
+from sim.instances import COUNTERS, NOT_YET, PASSING, LiveInstance, LivePool, LiveWorker
+from sim.jobs import handlers_of
 from sim.observe import Counters, observe
 from sim.running import AttemptWorld
 from sim.services import MASK, SPREAD_EPOCH, SPREAD_JOB, row
 from sim.troubles import Troubles
+from sim.usual import Planned, Usual, has_usual_case
 from spotbed import metering
 from spotbed.journal import Journal
 
 OPERATIONS = (
-    "submit", "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
+    "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
     "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap", "requeue", "checkpoint",
     "restore", "receive", "retry",
 )  # fmt: skip
@@ -78,20 +79,24 @@ OPERATIONS = (
 class DecoupledWorld(AttemptWorld):
     """One world under a decoupled policy. `run()` returns its tally."""
 
+    usual = True  # whether the usual case may be taken in one piece (sim.usual)
+
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(inputs, policy, journal)
         self.fleet = Fleet()
         self.workers: dict[str, LiveWorker] = {}  # those that are ready, by name
         self.sighted: dict[str, int] = {}  # jobs that the fleet was last shown: id -> index
         self.silent: list[tuple[int, LiveWorker, int, int, int]] = []  # lost without an event: found by the reaper
-        self.worker_step, self.fleet_step = self._steps()
+        self._worker_handlers = handlers_of(worker_role.MACHINE, journal, lambda state: state.badge.id)
+        self._fleet_handlers = handlers_of(fleet_role.MACHINE, journal, lambda state: state.queue, quiet=Tick)
         self.report_latency = self.latencies.table("report")
         self.start_latency = self.latencies.table("start")
         self.wake_latency = self.latencies.table("wake")
         self.order_latency = self.latencies.table("order")
         self.operations = dict.fromkeys(OPERATIONS, 0)
+        self._counted_apart: Callable[[], dict[str, int]] = dict
         self._choose: Callable[[LivePool], QueueClass | None] = self._candidate
-        self._report = self._reported  # bound once: it is scheduled for every attempt
+        self._report: Callable[[Planned], None] = self._reported  # bound once: it is scheduled for every attempt
         self.worker_start_latency = self.latencies.table("worker_start")
         self.index_lag = self.latencies.table("index_lag")
         self.lags = any(self.index_lag)
@@ -120,19 +125,13 @@ class DecoupledWorld(AttemptWorld):
         self.troubles = Troubles(self)
         self.counters = Counters(self)
 
-    def _steps(self) -> tuple[Any, Any]:
-        """The steps of worker and fleet; with a journal, each also writes what it heard and ordered."""
-        journal = self.journal
-        if journal is None:
-            return worker_role.step, fleet_role.step
-        return (
-            journaled(journal, "worker", worker_role.step, lambda state: state.badge.id),
-            journaled(journal, "fleet", fleet_role.step, lambda state: state.queue, quiet=Tick),
-        )
-
     # the run ----------------------------------------------------------------------------------------------------
     def run(self) -> metering.Tally:
         """Run the world to its end: everything ended and no worker left, or the end of the drain."""
+        if self.usual and has_usual_case(self):
+            usual = Usual(self)
+            self._report, self.door.submitted = usual.reported, usual.submitted
+            self._counted_apart = usual.operations
         self.clock.process(self._ticks())
         self.clock.run_all(self.door.arrivals if self.door.active else self._arrivals, self._is_over)
         self._close()
@@ -156,15 +155,24 @@ class DecoupledWorld(AttemptWorld):
         for number in list(self.kept):
             self._settle(number, metering.LOST)
         tally = self.tally
+        tally.attempts = sum(tally.jobs.attempts)
         tally.end_ms = self.clock.now_ms
         tally.operations = self._metered()
         for name, times in self.throttles.bitten().items():
             tally.limits[name] = times
         tally.faults = self.faults.seen
 
+    def _counted(self) -> dict[str, int]:
+        """How often the driver has done what."""
+        counts = {**self.operations, "submit": self.submissions.handed_out}
+        counts["start"] += self.tally.attempts  # and those that came to nothing
+        for name, times in self._counted_apart().items():
+            counts[name] += times
+        return counts
+
     def _metered(self) -> dict[str, int]:
         """The operations by the names of the services data. Each event for a worker is one Deliver, Step and Park."""
-        counts = dict(self.operations)
+        counts = self._counted()
         delivered = counts.pop("report") + counts.pop("event") + counts.pop("wake")
         stepped = delivered + counts["worker_start"]
         counts.update(deliver=delivered, step=stepped, park=stepped)
@@ -197,17 +205,17 @@ class DecoupledWorld(AttemptWorld):
 
     # steps of the core ------------------------------------------------------------------------------------------
     def _worker(self, worker: LiveWorker, event: Any) -> None:
-        state, commands = self.worker_step(worker.state, event, self.policy)
-        worker.state = state
+        state = worker.state
+        worker.state, commands = self._worker_handlers[state.phase][event.__class__](state, event, self.policy)
         perform = self._perform_worker
         for command in commands:
             perform[command.__class__](worker, command)
-        counted = _COUNTED[worker.state.phase]
-        if counted != worker.counted and counted != "same":
-            self._recount(worker, counted)
+        if worker.state.phase not in worker.phases:
+            self._recount(worker, _COUNTED[worker.state.phase])
 
     def _fleet(self, event: Any) -> None:
-        self.fleet, commands = self.fleet_step(self.fleet, event, self.policy)
+        fleet = self.fleet
+        self.fleet, commands = self._fleet_handlers[fleet.phase][event.__class__](fleet, event, self.policy)
         for command in commands:
             self._perform_fleet[command.__class__](command)
 
@@ -221,6 +229,7 @@ class DecoupledWorld(AttemptWorld):
             pool.idle -= 1
             demand.idle -= 1
             self.idle_workers -= 1
+            worker.timer += 1  # its keep-alive is over
         elif old == "busy":
             pool.busy -= 1
         if new == "idle":
@@ -232,18 +241,23 @@ class DecoupledWorld(AttemptWorld):
         elif new == "busy":
             pool.busy += 1
         worker.counted = new
+        worker.phases = COUNTERS[new]
 
     # what the world says ----------------------------------------------------------------------------------------
     def on_ready(self, worker: LiveWorker) -> None:
         self.workers[worker.state.badge.id] = worker
         if self.faults.occurs("eventbridge.drop"):
-            return  # no execution starts; the reaper finds an agent that nobody serves
+            self._times_out(worker)  # no execution starts: an agent that nobody serves
+            return
         self.operations["worker_start"] += 1
         now = self.clock.now_ms
         wait_ms = sum(throttle.wait_ms(now) for throttle in self.start_throttles)
         position = row(worker.instance.number, 2)
         latency_ms = self.worker_start_latency[position] + self.troubles.event_wait_ms(position)
-        self.clock.at(now + wait_ms + latency_ms, MARKET, self._deliver, (worker, Ready))
+        at_ms = now + wait_ms + latency_ms
+        self.clock.at(at_ms, MARKET, self._deliver, (worker, Ready))
+        if at_ms > self._boot_limit_ms(worker.instance):
+            self._times_out(worker)
 
     def _later(self, worker: LiveWorker, make: Callable[[int], Any]) -> None:
         """Deliver an event after the latency of EventBridge and Deliver."""
@@ -318,7 +332,7 @@ class DecoupledWorld(AttemptWorld):
         for group in pool.classes:
             best, best_head = None, None
             for queue in group:
-                if not queue.demand.queued or (queue.licences and not self._licences_free(queue)):
+                if not queue or (queue.licences and not self._licences_free(queue)):
                     continue
                 head = queue.first(records)
                 if head is not None and (best_head is None or head < best_head):
@@ -333,6 +347,9 @@ class DecoupledWorld(AttemptWorld):
             if self.serves(pool, queue.demand):
                 groups.setdefault(queue.size, []).append(queue)
         pool.classes = [groups[size] for size in sorted(groups, reverse=True)]
+        served = [queue for group in pool.classes for queue in group]
+        is_plain = len(served) == 1 and not served[0].licences and self.gangs is None
+        pool.only_class = served[0] if is_plain else None
         pool.classes_version = self.index.version
 
     def serves(self, pool: LivePool, demand: Demand) -> bool:
@@ -349,29 +366,27 @@ class DecoupledWorld(AttemptWorld):
         return all(self.licences.get(name, 0) >= count for name, count in queue.licences)
 
     def _claim(self, worker: LiveWorker, command: Claim) -> None:
-        worker.timer += 1
-        now = self.clock.now_ms
-        queue = self._choose(worker.pool) if self.index.waiting else None
-        if queue is None:
-            self._nothing_to_claim(worker, gathers=False)
-            return
-        number = queue.pop()[1]
-        records = self.records
-        record = records[number]
-        leased = records[number] = self.job_step(record, Claimed(now, worker.state.badge.id), self.policy)[0]
-        ticket = leased.ticket
+        queue = worker.pool.only_class
+        if queue is None or queue.voids or not queue.run:
+            queue = self._choose(worker.pool)
+            if queue is None:
+                self._nothing_to_claim(worker, gathers=False)
+                return
+        now, records, demand = self.clock.now_ms, self.records, queue.demand
+        number, record = queue.pop(records)
+        ticket = record.ticket
         spec = ticket.spec
-        self.index.remove(queue, max(0, ticket.estimate_ms - record.progress_ms))
+        claimed = Claimed(now, worker.state.badge.id)
+        leased = self._job_handlers[record.phase][Claimed](record, claimed, self.policy)[0]
+        worker.lease = records[number] = leased
         if spec.licences:
             self._take_licences(spec.licences, 1)
         worker.job = worker.claimed = number
-        worker.job_demand = queue.demand
-        queue.demand.busy += 1
+        worker.job_demand = demand
+        demand.busy += 1
         self.operations["claim_hit"] += 1
-        use = worker.pool.use
-        mtbf_ms = use.ms[0] // use.interruptions if use.interruptions else 0
         event = JobClaimed(now, ticket.id, leased.epoch, leased.progress_ms, ticket.estimate_ms, spec.timeout_ms,
-                           spec.checkpointable, mtbf_ms)  # fmt: skip
+                           spec.checkpointable, worker.pool.mtbf_ms)  # fmt: skip
         self._worker(worker, event)
 
     def _nothing_to_claim(self, worker: LiveWorker, *, gathers: bool) -> None:
@@ -383,9 +398,9 @@ class DecoupledWorld(AttemptWorld):
 
     def _start(self, worker: LiveWorker, command: Start, late_ms: int = 0) -> None:
         """Start the attempt, `late_ms` later than it could be, and schedule the report of its planned end."""
-        self.operations["start"] += 1
-        worker.run += 1
+        run = worker.run = worker.run + 1
         if worker.instance.ended_ms != NOT_YET:  # SSM refuses an instance that is gone
+            self.operations["start"] += 1
             self._not_started(worker)
             self._later(worker, Lost)
             return
@@ -394,20 +409,22 @@ class DecoupledWorld(AttemptWorld):
         start_ms = self.clock.now_ms + late_ms + self.start_latency[position]
         self._plan(worker, self.records[number], number, command)
         idle_ms = worker.idle_since_ms
-        worker.ms[metering.IDLE] += start_ms - idle_ms
+        worker.idle_ms += start_ms - idle_ms
         if worker.usd is not None:
             worker.usd[metering.IDLE] += worker.pool.usd(idle_ms, start_ms)
         worker.idle_since_ms = worker.at_ms = start_ms
         worker.epoch = epoch
-        worker.attempts += 1
-        columns = self.tally.jobs
-        columns.attempts[number] += 1
-        if columns.first_start_ms[number] < 0:
-            columns.first_start_ms[number] = start_ms
+        columns = self.columns
+        if epoch == 1:
+            columns.attempts[number], columns.first_start_ms[number] = 1, start_ms
+        else:
+            columns.attempts[number] += 1
+            if columns.first_start_ms[number] < 0:
+                columns.first_start_ms[number] = start_ms
         report_ms = start_ms + worker.total_ms + self.report_latency[position]
         clock = self.clock
         clock.sequence += 1  # `clock.at`, without a call
-        heappush(clock.heap, (report_ms, REPORT, clock.sequence, self._report, (worker, worker.run)))
+        heappush(clock.heap, (report_ms, REPORT, clock.sequence, self._report, (worker, run)))
 
     def _not_started(self, worker: LiveWorker) -> None:
         """The claimed job does not run here: it is no attempt, and nothing is metered."""
@@ -418,7 +435,7 @@ class DecoupledWorld(AttemptWorld):
         worker.job = -1
 
     # ends of attempts -------------------------------------------------------------------------------------------
-    def _reported(self, planned: tuple[LiveWorker, int]) -> None:
+    def _reported(self, planned: Planned) -> None:
         """The wrapper's report of the planned end has reached the worker's Step."""
         worker, run = planned
         if worker.run != run:
@@ -482,10 +499,16 @@ class DecoupledWorld(AttemptWorld):
         self.operations["stop"] += 1
         worker.timer += 1
         worker.run += 1
+        slots = worker.instance.slots
         if self.stop(worker, command.reason):
-            for slot in worker.instance.slots:
+            for slot in slots:
                 self.workers.pop(slot.state.badge.id, None)
                 self._later(slot, Lost)
+
+    def _end(self, instance: LiveInstance, reason: str) -> None:
+        """An instance that has ended forgets its slots: the circle of them would keep both in memory."""
+        super()._end(instance, reason)
+        instance.slots = []
 
     def _set_timer(self, worker: LiveWorker, command: SetTimer) -> None:
         worker.timer += 1
@@ -540,12 +563,20 @@ class DecoupledWorld(AttemptWorld):
         spec = next(each.spec for each in self.index.demands.values() if each.shape == shape)
         return self.index.demand(spec, purchase)
 
-    def _request(self, pool: LivePool, demand: Demand) -> LiveInstance:
-        instance = super()._request(pool, demand)
-        limit_ms = self.clock.now_ms + self.policy.settings.boot_timeout_ms
-        for worker in instance.slots:
-            self.clock.at(limit_ms, TIMER, self._timer, (worker, 0, worker_role.BOOT))
-        return instance
+    def _boots(self, instance: LiveInstance, ready_ms: int) -> None:
+        super()._boots(instance, ready_ms)
+        if ready_ms > self._boot_limit_ms(instance):
+            for worker in instance.slots:
+                self._times_out(worker)
+
+    def _boot_limit_ms(self, instance: LiveInstance) -> int:
+        return instance.requested_ms + self.policy.settings.boot_timeout_ms
+
+    def _times_out(self, worker: LiveWorker) -> None:
+        """The worker will not hear in time that its agent has registered. (The timer of all others would find nothing
+        to do, and is not set.)"""
+        at_ms = max(self.clock.now_ms, self._boot_limit_ms(worker.instance))
+        self.clock.at(at_ms, TIMER, self._timer, (worker, 0, worker_role.BOOT))
 
     def _route(self, command: Route) -> None:
         number = self.sighted[command.job]
@@ -565,16 +596,4 @@ class DecoupledWorld(AttemptWorld):
         )
 
 
-# Which counter a worker is in, by its phase; "same": the one that it was in.
-_COUNTED = {
-    "booting": "booting",
-    "claiming": "same",
-    "leaving": "same",
-    "idle": "idle",
-    "running": "busy",
-    "noticed": "busy",
-    "draining": "busy",
-    "moving": "busy",
-    "stopping": "",
-    "gone": "",
-}
+_COUNTED = {phase: counter for counter, phases in COUNTERS.items() for phase in phases - PASSING}

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.events import DependencyFailed, Submitted
-from scheduler.job_record import Job
+from scheduler.job_record import Job, Rare
 from sim.clock import ARRIVAL
 from sim.services import Chances, row
 
@@ -26,7 +27,9 @@ class Door:
         self.world = world
         self._chances = Chances(world.faults, FAULTS)
         self.active = bool(self._chances)
+        self._due = self._chances.next - 1  # the index of the next job with which something goes wrong
         self._is_plain = not world._has_dependants
+        self.submitted: Callable[[int, Job, int], None] = self._submitted
         self.on_their_way = 0  # jobs that were submitted and have not come in
         if self.active:
             self._reordered_ms = world.latencies.table("reordered")
@@ -34,19 +37,27 @@ class Door:
 
     def arrivals(self, now_ms: int) -> int:
         """Take in what is submitted up to now; returns the time of the next submission."""
-        world = self.world
-        submissions, chances, operations = world.submissions, self._chances, world.operations
+        submissions, submitted = self.world.submissions, self.submitted
         while submissions.next_ms <= now_ms:
             index, job = submissions.next_job()
-            operations["submit"] += 1
-            chances.passed += 1
-            if chances.passed >= chances.next:
-                self._comes_badly(index, job, chances.found())
+            if index >= self._due:
+                self._comes_badly(index, job, self._found(index))
             elif self._is_plain:
-                world._hears(index, job, Submitted(now_ms))
+                submitted(index, job, now_ms)
             else:
                 self._comes_in(index, job)
         return submissions.next_ms
+
+    def _submitted(self, index: int, job: Job, now_ms: int) -> None:
+        self.world._hears(index, job, Submitted(now_ms))
+
+    def _found(self, index: int) -> list[str]:
+        """What goes wrong with this message: each is one chance."""
+        chances = self._chances
+        chances.passed = index + 1
+        found = chances.found()
+        self._due = chances.next - 1
+        return found
 
     def _comes_badly(self, index: int, job: Job, found: list[str]) -> None:
         world, late_ms = self.world, 0
@@ -74,7 +85,10 @@ class Door:
         """What the job waits for may have ended meanwhile."""
         index, job = message
         self.on_their_way -= 1
-        self._comes_in(index, replace(job, waiting_for=self.world.submissions.dependencies.left.get(index, 0)))
+        waiting_for = self.world.submissions.dependencies.left.get(index, 0)
+        if job.waiting_for != waiting_for:
+            job = replace(job, rare=Rare(waiting_for=waiting_for))
+        self._comes_in(index, job)
 
     def _comes_again(self, index: int) -> None:
         self.world._job(index, Submitted(self.world.clock.now_ms))

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from scheduler.commands import Claim, Complete, Fail, Release, Start
-from scheduler.events import CHECKPOINTED, INTERRUPTED, AttemptEnded, Claimed, JobClaimed
+from scheduler.events import CHECKPOINTED, INTERRUPTED, AttemptEnded, JobClaimed
 from scheduler.gangs import HOLD, START, turn
 from sim.attempts import KEEPS_ALL
 from sim.clock import REPORT
-from sim.index import QueueClass, work_left_ms
+from sim.index import QueueClass
 from sim.instances import NOT_YET, LivePool, LiveWorker
 from sim.services import row
 
@@ -138,25 +138,22 @@ class Gangs:
     def _take(self, members: list[LiveWorker], queue: QueueClass) -> None:
         """One conditional write: the new epoch of the job, and the records of all of its members."""
         world = self.world
-        now, number = world.clock.now_ms, queue.pop()[1]
-        record = world.records[number]
-        claimed = Claimed(now, members[0].state.badge.id)
-        leased = world.records[number] = world.job_step(record, claimed, world.policy)[0]
-        world.index.remove(queue, work_left_ms(record))
+        now = world.clock.now_ms
+        number, record = queue.pop(world.records)
+        leased = world._lease(number, record, members[0])
         world.operations["claim_hit"] += len(members)
         ticket = leased.ticket
         spec = ticket.spec
         world._take_licences(spec.licences, 1)
         gang = Gang(number, leased.epoch, members)
         for member in members:
+            member.lease = leased
             self._join(member, gang)
             member.job_demand = queue.demand
             queue.demand.busy += 1
         for member in members:
-            use = member.pool.use
-            mtbf_ms = use.ms[0] // use.interruptions if use.interruptions else 0
             event = JobClaimed(now, ticket.id, leased.epoch, leased.progress_ms, ticket.estimate_ms, spec.timeout_ms,
-                               spec.checkpointable, mtbf_ms)  # fmt: skip
+                               spec.checkpointable, member.pool.mtbf_ms)  # fmt: skip
             world._worker(member, event)
         self._wake_others(queue)
 
@@ -193,9 +190,12 @@ class Gangs:
         often = KEEPS_ALL if KEEPS_ALL in every else min((each for each in every if each > 0), default=0)
         first = gang.starts[0]
         command = Start(first.job, first.epoch, often, first.timeout_ms)
+        attempts = self.world.columns.attempts
+        before, others = attempts[gang.number], len(gang.members) - 1
         for member in gang.members:
             self._start(member, command, gang.late_ms)
-        self.world.tally.jobs.attempts[gang.number] -= len(gang.members) - 1
+        attempts[gang.number] = before + 1  # one, though each of them is started
+        self.world.operations["start"] += others
         gang.pacer = max(gang.members, key=lambda each: each.total_ms)
         for member in gang.members:
             for name in _PLANNED:
@@ -249,16 +249,16 @@ class Gangs:
     def _account(self, gang: Gang, first: LiveWorker, cause: str, other: str) -> int:
         """Meter all members: the first with `cause`, the others with `other`. The job counts them as one attempt."""
         world, number = self.world, gang.number
-        columns, tally = world.tally.jobs, world.tally
+        columns = world.columns
         safe_ms = world._account(first, cause)
-        once = columns.useful_ms[number], columns.interruptions[number], tally.attempts
+        once = columns.useful_ms[number], columns.interruptions[number]
         for member in gang.members:
             member.run += 1
             if member is not first:
                 world._account(member, other)
                 world._take_licences(world.submissions.spec_of(number).licences, 1)
                 member.safe_ms = safe_ms
-        columns.useful_ms[number], columns.interruptions[number], tally.attempts = once
+        columns.useful_ms[number], columns.interruptions[number] = once
         return safe_ms
 
     def _told(self, perform: Callable[[LiveWorker, Any], None]) -> Callable[[LiveWorker, Any], None]:

@@ -15,6 +15,7 @@ from scheduler.job_record import Job, JobSpec
 from scheduler.observation import ClassCount
 
 ANY, NONE = "any", "none"
+PURCHASES = (ANY, "spot", "on-demand", NONE)  # where a job may wait
 
 
 def shape_name(spec: JobSpec) -> str:
@@ -25,12 +26,18 @@ def shape_name(spec: JobSpec) -> str:
 class Demand:
     """What waits and runs of one shape under one purchase option, counted in workers: the fleet's view of a class."""
 
-    __slots__ = ("booting", "busy", "idle", "key", "purchase", "queued", "queued_work_ms", "shape", "spec")
+    __slots__ = ("booting", "busy", "idle", "key", "purchase", "queues", "shape", "spec")
 
     def __init__(self, shape: str, purchase: str, spec: JobSpec) -> None:
         self.shape, self.purchase, self.spec = shape, purchase, spec
         self.key = f"{shape}|{purchase}|*"
-        self.queued = self.queued_work_ms = self.busy = self.booting = self.idle = 0
+        self.queues: list[QueueClass] = []
+        self.busy = self.booting = self.idle = 0
+
+    @property
+    def queued(self) -> int:
+        """Workers for which work waits."""
+        return sum(queue.seats * len(queue) for queue in self.queues)
 
     def count(self, oldest_ms: int) -> ClassCount:
         """The counters as the fleet sees them."""
@@ -44,7 +51,7 @@ class Demand:
             spec.memory_gib,
             spec.gpus,
             self.queued,
-            self.queued_work_ms,
+            sum(queue.seats * queue.work_ms for queue in self.queues),
             oldest_ms,
             self.busy,
             self.booting,
@@ -54,9 +61,9 @@ class Demand:
 
 class QueueClass:
     """The waiting jobs of one class, as (key, job index). An entry is void when its job no longer waits here: a job
-    that was routed elsewhere or cancelled leaves its old entry behind."""
+    that was routed elsewhere or cancelled leaves its old entry behind, and is counted in `voids`."""
 
-    __slots__ = ("demand", "heap", "licences", "run", "seats", "size")
+    __slots__ = ("demand", "heap", "licences", "run", "seats", "size", "voids", "work_ms")
 
     def __init__(self, demand: Demand, licences: tuple[tuple[str, int], ...], seats: int = 1) -> None:
         self.demand = demand
@@ -64,32 +71,63 @@ class QueueClass:
         self.seats = seats  # workers that each job needs
         self.run: deque[tuple[float, int]] = deque()
         self.heap: list[tuple[float, int]] = []
+        self.voids = 0
+        self.work_ms = 0  # estimated work that waits, of one worker for each job
         self.size = int(demand.spec.vcpus * 1000 + demand.spec.memory_gib + demand.spec.gpus * 1_000_000)
 
-    def push(self, key: float, job: int) -> None:
-        run = self.run
-        entry = (key, job)
-        if not run or entry >= run[-1]:
-            run.append(entry)
-        else:
-            heappush(self.heap, entry)
+    def __len__(self) -> int:
+        """How many jobs wait."""
+        return len(self.run) + len(self.heap) - self.voids
 
-    def pop(self) -> tuple[float, int]:
+    def push(self, key: float, job: int, work_ms: int) -> None:
+        """A job waits here, with so much work left; a negative number stands for nobody knows."""
+        run, entry = self.run, (key, job)
+        if run and entry < run[-1]:
+            heappush(self.heap, entry)
+        else:
+            run.append(entry)
+        if work_ms > 0:
+            self.work_ms += work_ms
+
+    def pop(self, records: Mapping[int, Job]) -> tuple[int, Job]:
+        """Take the first job, which waits: `first` has said so. Returns its index and its record."""
         run, heap = self.run, self.heap
-        if not heap:
-            return run.popleft()
-        return heappop(heap) if not run or heap[0] < run[0] else run.popleft()
+        number = run.popleft()[1] if not heap or (run and run[0] < heap[0]) else heappop(heap)[1]
+        record = records[number]
+        left_ms = record.ticket.estimate_ms - record.progress_ms
+        if left_ms > 0:
+            self.work_ms -= left_ms
+        return number, record
+
+    def leave(self, work_ms: int) -> None:
+        """A job leaves before its turn, with so much work left; its entry is skipped when it comes up."""
+        self.voids += 1
+        self.work_ms -= work_ms
 
     def first(self, records: Mapping[int, Job]) -> tuple[float, int] | None:
         """The entry of the first job that waits; void ones before it are dropped."""
-        run, heap, purchase = self.run, self.heap, self.demand.purchase
-        while run or heap:
-            entry = heap[0] if not run or (heap and heap[0] < run[0]) else run[0]
-            record = records.get(entry[1])
+        if self.voids:
+            self._drop_voids(records)
+        return self._head()
+
+    def _head(self) -> tuple[float, int] | None:
+        run, heap = self.run, self.heap
+        if heap:
+            return heap[0] if not run or heap[0] < run[0] else run[0]
+        return run[0] if run else None
+
+    def _drop_voids(self, records: Mapping[int, Job]) -> None:
+        purchase, head = self.demand.purchase, self._head()
+        while head is not None:
+            record = records.get(head[1])
             if record is not None and record.phase == "queued" and record.purchase == purchase:
-                return entry
-            self.pop()
-        return None
+                return
+            if self.run and self.run[0] == head:
+                self.run.popleft()
+            else:
+                heappop(self.heap)
+            self.voids -= 1
+            head = self._head()
 
 
 class JobIndex:
@@ -101,8 +139,12 @@ class JobIndex:
         self.demands: dict[tuple[str, str], Demand] = {}
         self.classes: dict[tuple[str, str, tuple[tuple[str, int], ...], int], QueueClass] = {}
         self._found: dict[tuple[int, str], QueueClass] = {}  # by the identity of the spec: hashing one is slow
-        self.waiting = 0
         self.version = 0  # grows with each new class, so that holders of lists of classes renew them
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return sum(map(len, self.classes.values()))
 
     def class_of(self, spec: JobSpec, purchase: str) -> QueueClass:
         """The class of a spec that lives as long as the index."""
@@ -114,7 +156,9 @@ class JobIndex:
         key = (shape_name(spec), purchase, spec.licences, seats)
         found = self.classes.get(key)
         if found is None:
-            found = self.classes[key] = QueueClass(self.demand(spec, purchase), spec.licences, seats)
+            demand = self.demand(spec, purchase)
+            found = self.classes[key] = QueueClass(demand, spec.licences, seats)
+            demand.queues.append(found)
             self.version += 1
         self._found[id(spec), purchase] = found
         return found
@@ -126,27 +170,9 @@ class JobIndex:
             found = self.demands[shape, purchase] = Demand(shape, purchase, spec)
         return found
 
-    def add(self, queue: QueueClass, key: float, number: int, work_ms: int) -> None:
-        run, entry = queue.run, (key, number)
-        if not run or entry >= run[-1]:  # as in `push`, which is a call less here
-            run.append(entry)
-        else:
-            heappush(queue.heap, entry)
-        demand, seats = queue.demand, queue.seats
-        demand.queued += seats
-        demand.queued_work_ms += seats * work_ms
-        self.waiting += 1
-
-    def remove(self, queue: QueueClass, work_ms: int) -> None:
-        """Account for a job that leaves the class; its entry is skipped when it comes up."""
-        demand, seats = queue.demand, queue.seats
-        demand.queued -= seats
-        demand.queued_work_ms -= seats * work_ms
-        self.waiting -= 1
-
     def oldest_ms(self, demand: Demand, submit_ms: Callable[[int], int]) -> int:
         """Submission of the first job in queue order of this demand; -1 when none waits."""
-        heads = [queue.first(self.records) for queue in self.classes.values() if queue.demand is demand]
+        heads = [queue.first(self.records) for queue in demand.queues]
         times = [submit_ms(head[1]) for head in heads if head is not None]
         return min(times, default=-1)
 

@@ -13,6 +13,15 @@ from sim.weather import Fate, PoolWeather
 from spotbed.metering import PoolUse
 
 NOT_YET = -1
+FIRST_HOUR_MS = 3_600_000  # in which EC2 may refund an instance that it takes
+# The phases of each counter of workers. One that claims or leaves stays in the counter that it was in.
+PASSING = frozenset({"claiming", "leaving"})
+COUNTERS = {
+    "booting": frozenset({"booting"}) | PASSING,
+    "idle": frozenset({"idle"}) | PASSING,
+    "busy": frozenset({"running", "noticed", "draining", "moving"}) | PASSING,
+    "": frozenset({"stopping", "gone"}) | PASSING,
+}
 
 
 class LivePool:
@@ -33,7 +42,9 @@ class LivePool:
         "launched",
         "live",
         "meter",
+        "mtbf_ms",
         "number",
+        "only_class",
         "spec",
         "usd_per_ms",
         "use",
@@ -47,11 +58,13 @@ class LivePool:
         self.meter = PriceMeter(path) if len(path.at_ms) > 1 else None
         self.usd_per_ms = float(path.usd_per_hour[0]) / 3_600_000
         self.booting = self.busy = self.idle = self.live = self.launched = 0
+        self.mtbf_ms = 0  # time of the instances that have ended for each that EC2 took, 0 while it took none
         self.capacity = UNLIMITED
         self.last_launch, self.last_launch_ms = "", 0
         self.idle_workers: deque[LiveWorker] = deque()
         self.instances: dict[int, LiveInstance] = {}
         self.classes: list[list[QueueClass]] = []
+        self.only_class: QueueClass | None = None  # if there is one class that fits here, and it needs no licence
         self.classes_version = -1
         self.factor: dict[int, float] = {}  # job class -> factor on the runtime, where it is not 1
 
@@ -117,14 +130,17 @@ class LiveWorker:
         "exit_code",
         "factor",
         "gang",
+        "idle_ms",
         "idle_since_ms",
         "instance",
         "job",
         "job_demand",
         "job_usd",
+        "lease",
         "listed",
         "ms",
         "overhead_ms",
+        "phases",
         "pool",
         "run",
         "safe_ms",
@@ -132,6 +148,7 @@ class LiveWorker:
         "timer",
         "total_ms",
         "usd",
+        "useful_ms",
         "work_ms",
     )
 
@@ -139,7 +156,7 @@ class LiveWorker:
         pool = instance.pool
         self.instance, self.pool, self.demand = instance, pool, demand
         self.state = Worker(Badge(name, pool.spec.id, pool.spec.purchase))
-        self.counted = "booting"
+        self.counted, self.phases = "booting", COUNTERS["booting"]
         self.job = -1  # index of the job whose attempt runs here and is not metered yet
         self.claimed = -1  # index of the last job that was claimed
         self.job_demand: Demand = demand
@@ -147,7 +164,9 @@ class LiveWorker:
         self.timer = 0
         self.attempts = 0
         self.idle_since_ms = NOT_YET
-        self.ms = [0] * 6  # by cause, as in metering.INSTANCE_CAUSES without the minimum
+        self.ms = [0] * 6  # by cause, as in metering.INSTANCE_CAUSES without the minimum, and without these two:
+        self.useful_ms = self.idle_ms = 0
+        self.lease: Any = None  # the record of the job as it was leased to this worker
         self.usd: list[float] | None = None if pool.meter is None else [0.0] * 6
         self.job_usd: list[tuple[int, float]] = []  # what EC2 may still refund
         self.at_ms = self.overhead_ms = self.work_ms = self.every_ms = self.total_ms = 0

@@ -7,11 +7,12 @@ from typing import Any
 
 from scheduler import job as job_role
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue
-from scheduler.events import AttemptEnded, DependencyFailed, DependencyMet, Submitted, TimerFired
+from scheduler.events import AttemptEnded, Claimed, DependencyFailed, DependencyMet, Submitted, TimerFired
 from scheduler.job_record import Job
 from scheduler.policy import Policy
+from scheduler.table import Handler, Handlers, Machine
 from sim.clock import TIMER
-from sim.index import JobIndex, QueueClass, work_left_ms
+from sim.index import PURCHASES, JobIndex, QueueClass, work_left_ms
 from sim.inputs import WorldInputs
 from sim.instances import LiveWorker
 from sim.submissions import Submissions
@@ -32,11 +33,14 @@ class JobWorld(World):
         self.records: dict[int, Job] = {}
         gangs = policy.architecture == "decoupled" and any(klass.gang > 1 for klass in inputs.work.classes)
         self.index = JobIndex(self.records, gangs=gangs)
+        self._queues: dict[str, list[QueueClass | None]] = {
+            purchase: [None] * len(inputs.work.classes) for purchase in PURCHASES
+        }
         self.kept: dict[int, list[tuple[LiveWorker, int, float]]] = {}  # checkpointed work of jobs that have not ended
         self.ended = 0  # jobs in a final phase
         self.idle_workers = 0
         self.operations: dict[str, int] = {}
-        self.job_step = job_role.step if journal is None else journaled(journal, "job", job_role.step, _job_id)
+        self._job_handlers = handlers_of(job_role.MACHINE, journal, _job_id)
         self._has_dependants = bool(inputs.work.after)
         self._perform_job: dict[type, Callable[[int, Job, Any], None]] = {
             Queue: self._queue,
@@ -52,7 +56,6 @@ class JobWorld(World):
         submissions = self.submissions
         while submissions.next_ms <= now_ms:
             index, job = submissions.next_job()
-            self.operations["submit"] += 1
             self._hears(index, job, Submitted(now_ms))
             if self._has_dependants and index in submissions.dependencies.failed:
                 self._job(index, DependencyFailed(now_ms))
@@ -68,23 +71,34 @@ class JobWorld(World):
 
     def _hears(self, index: int, record: Job, event: Any) -> None:
         """The record's step, and what it orders."""
-        state, commands = self.job_step(record, event, self.policy)
-        self.records[index] = state
-        phase = state.phase
-        if phase in _FINAL:
-            if record.phase == "queued":
-                self._leave_index(record)
-            columns = self.tally.jobs
-            columns.status[index] = _STATUS[phase]
-            columns.end_ms[index] = self.clock.now_ms
-            del self.records[index]
-            self.ended += 1
-            if index in self.kept:
-                self._settle(index, None if phase == "done" else metering.FAILED)
-            if phase == "done" and not self._has_dependants:
+        state, commands = self._job_handlers[record.phase][event.__class__](record, event, self.policy)
+        if state.phase in _FINAL:
+            self._has_ended(index, record, state.phase)
+            if state.phase == "done" and not self._has_dependants:
                 return  # it orders nothing but to tell those that wait for it
+        else:
+            self.records[index] = state
+        perform = self._perform_job
         for command in commands:
-            self._perform_job[command.__class__](index, record, command)
+            perform[command.__class__](index, record, command)
+
+    def _has_ended(self, index: int, before: Job, phase: str) -> None:
+        if before.phase == "queued":
+            self._leave_index(before)
+        columns = self.tally.jobs
+        columns.status[index] = _STATUS[phase]
+        columns.end_ms[index] = self.clock.now_ms
+        self.records.pop(index, None)
+        self.ended += 1
+        if index in self.kept:
+            self._settle(index, None if phase == "done" else metering.FAILED)
+
+    def _lease(self, number: int, record: Job, worker: LiveWorker) -> Job:
+        """The worker's claim is written: the job is under a new epoch."""
+        claimed = Claimed(self.clock.now_ms, worker.state.badge.id)
+        leased: Job = self._job_handlers[record.phase][Claimed](record, claimed, self.policy)[0]
+        self.records[number] = leased
+        return leased
 
     def _attempt_over(self, number: int, event: AttemptEnded) -> None:
         """A job hears that an attempt has ended; one under an older epoch changes nothing."""
@@ -113,18 +127,26 @@ class JobWorld(World):
 
     # commands of a job ------------------------------------------------------------------------------------------
     def _leave_index(self, record: Job) -> None:
-        self.index.remove(self.index.class_of(record.ticket.spec, record.purchase), work_left_ms(record))
+        self.index.class_of(record.ticket.spec, record.purchase).leave(work_left_ms(record))
 
     def _queue(self, number: int, before: Job, command: Queue) -> None:
         if before.phase == "queued":
             self._leave_index(before)
         record = self.records[number]
-        ticket = record.ticket
-        queue = self.index.class_of(ticket.spec, command.purchase)
-        left_ms = ticket.estimate_ms - record.progress_ms
-        self.index.add(queue, command.key, number, max(0, left_ms))
+        klass = self.submissions.klass[number]
+        queue = self._queues[command.purchase][klass]
+        if queue is None:
+            queue = self._first_queue(klass, command.purchase)
+        queue.push(command.key, number, record.ticket.estimate_ms - record.progress_ms)
         if self.idle_workers:
             self._wake(queue)
+
+    def _first_queue(self, klass: int, purchase: str) -> QueueClass:
+        """The queue class of a job class, found once. The pools look again what they serve."""
+        queue = self._queues[purchase][klass] = self.index.class_of(self.submissions.specs[klass], purchase)
+        for pool in self.pools:
+            pool.only_class = None
+        return queue
 
     def _wake(self, queue: QueueClass) -> None:
         """A job waits and there are idle workers: hint to one of them."""
@@ -164,15 +186,34 @@ def _job_id(record: Job) -> str:
     return record.ticket.id
 
 
-def journaled(
-    journal: Journal, role: str, step: Callable[..., Any], name: Callable[[Any], str], *, quiet: type | None = None
-) -> Callable[..., Any]:
-    """The step, which also writes what was heard and ordered; `quiet` events that order nothing are not written."""
+def handlers_of(
+    machine: Machine[Any], journal: Journal | None, name: Callable[[Any], str], *, quiet: type | None = None
+) -> Handlers:
+    """The machine's handlers, by phase and kind of event. With a journal they also write what was heard and ordered;
+    `quiet` events that order nothing are not written."""
+    if journal is None:
+        return machine.handlers
+    return {
+        phase: {
+            kind: _journaled(journal, machine.name, handler, name, quiet=kind is quiet)
+            for kind, handler in handlers.items()
+        }
+        for phase, handlers in machine.handlers.items()
+    }
+
+
+def _journaled(journal: Journal, role: str, handler: Handler, name: Callable[[Any], str], *, quiet: bool) -> Handler:
+    step = journal.step
 
     def written(state: Any, event: Any, policy: Any) -> Any:
-        result = step(state, event, policy)
-        if result[1] or quiet is None or event.__class__ is not quiet:
-            journal.step(role, name(state), event, result[1])
+        result = handler(state, event, policy)
+        step(role, name(state), event, result[1])
         return result
 
-    return written
+    def written_if_heeded(state: Any, event: Any, policy: Any) -> Any:
+        result = handler(state, event, policy)
+        if result[1]:
+            step(role, name(state), event, result[1])
+        return result
+
+    return written_if_heeded if quiet else written

@@ -12,14 +12,13 @@ from scheduler.events import DONE, FAILED, INTERRUPTED, STRING_MISSING, TIMEOUT
 from scheduler.legacy import ABANDONED
 from sim import attempts
 from sim.clock import REPORT
-from sim.instances import LiveInstance
+from sim.instances import FIRST_HOUR_MS, LiveInstance
 from sim.legacy_execution import LiveAttempt, LiveExecution
 from sim.legacy_fleet import LegacyFleet
 from spotbed.journal import AttemptFact
 from spotbed.metering import IDLE, LOST, USEFUL, VANISHED
 
 _BLOCK = 4096
-_FIRST_HOUR_MS = 3_600_000  # in which EC2 may refund an instance that it takes
 _OF_THE_JOB = frozenset({FAILED, STRING_MISSING, TIMEOUT})
 
 
@@ -187,7 +186,7 @@ class LegacyAttempts(LegacyFleet):
             worker.ms[position] += part_ms
             if worker.usd is not None and duration_ms:
                 worker.usd[position] += usd * part_ms / duration_ms
-        if self.inputs.billing.first_hour_free and end_ms - worker.instance.launched_ms < _FIRST_HOUR_MS:
+        if self.inputs.billing.first_hour_free and end_ms - worker.instance.launched_ms < FIRST_HOUR_MS:
             worker.job_usd.append((number, usd))
         tally.attempts += 1
         columns.useful_ms[number] += split[USEFUL]

@@ -71,8 +71,7 @@ def _class(world: DecoupledWorld, demand: Demand) -> ClassCount:
     count = demand.count(index.oldest_ms(demand, lambda number: int(submit_ms[number])))
     if not index.gangs:
         return count
-    queues = (queue for queue in index.classes.values() if queue.demand is demand)
-    seats = (queue.seats for queue in queues if queue.first(world.records) is not None)
+    seats = (queue.seats for queue in demand.queues if queue)
     return replace(count, seats=max(seats, default=1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from scheduler.commands import Start
 from scheduler.events import (
     CHECKPOINTED,
@@ -15,13 +17,13 @@ from scheduler.job_record import Job
 from scheduler.policy import Policy
 from sim import attempts
 from sim.inputs import WorldInputs
-from sim.instances import LiveWorker
+from sim.instances import FIRST_HOUR_MS, LiveWorker
 from sim.jobs import JobWorld
 from spotbed.journal import AttemptFact, Journal
 
 _APPLICATION = frozenset({FAILED, STRING_MISSING, TIMEOUT})
 _TIMED_OUT = 124  # exit code of a command that coreutils' timeout ends
-_HOUR_MS = 3_600_000
+_Split: TypeAlias = tuple[int, int, int, int]  # instance time of an attempt: useful, lost, checkpoint, failed
 
 
 class AttemptWorld(JobWorld):
@@ -41,29 +43,29 @@ class AttemptWorld(JobWorld):
         """When the attempt would end, and how, if nothing comes between."""
         jobs = self.submissions
         klass = jobs.klass[number]
-        factors = worker.pool.factor
-        factor = worker.factor = factors.get(klass, 1.0) if factors else 1.0
         base_ms = worker.base_ms = record.progress_ms
-        overhead_ms = self._startup_ms + (self._restore_ms if base_ms else 0) + jobs.staging_in_ms[klass]
         work_ms = jobs.runtime_ms[number] - base_ms
-        if factor != 1.0:
-            work_ms = round(work_ms * factor)
-        every_ms = command.checkpoint_every_ms
-        worker.work_ms, worker.overhead_ms, worker.every_ms = work_ms, overhead_ms, every_ms
-        total_ms = overhead_ms + work_ms + jobs.staging_out_ms[klass]
+        overhead_ms, every_ms = self._startup_ms, command.checkpoint_every_ms
+        if worker.pool.factor:
+            factor = worker.factor = worker.pool.factor.get(klass, 1.0)
+            work_ms = work_ms if factor == 1.0 else round(work_ms * factor)
+        if base_ms:
+            overhead_ms += self._restore_ms
+            self.operations["restore"] += 1
+        total_ms = overhead_ms + work_ms
         if 0 < every_ms < work_ms:
             total_ms += (work_ms - 1) // every_ms * self._write_ms
         if jobs.plain[klass]:
             worker.cause, worker.exit_code = DONE, 0
         else:
             worker.cause, worker.exit_code = jobs.outcome(number, command.epoch)
+        if self._stages:
+            overhead_ms += jobs.staging_in_ms[klass]
+            total_ms += jobs.staging_ms(number)
+            self._count_staging("in", number)
         if 0 <= command.timeout_ms < total_ms:
             total_ms, worker.cause, worker.exit_code = command.timeout_ms, TIMEOUT, _TIMED_OUT
-        worker.total_ms = total_ms
-        if base_ms:
-            self.operations["restore"] += 1
-        if self._stages:
-            self._count_staging("in", number)
+        worker.work_ms, worker.overhead_ms, worker.every_ms, worker.total_ms = work_ms, overhead_ms, every_ms, total_ms
 
     def _count_staging(self, way: str, number: int) -> None:
         """Input is read at each start; output is written by an attempt whose work has ended well."""
@@ -73,15 +75,34 @@ class AttemptWorld(JobWorld):
     def _account(self, worker: LiveWorker, cause: str) -> int:
         """Meter the attempt that has ended; returns the job's safe progress."""
         number, start_ms, total_ms = worker.job, worker.at_ms, worker.total_ms
+        pool, columns, split = worker.pool, self.columns, None
         record = self.records.get(number)
-        holds = record is not None and record.epoch == worker.epoch and record.phase == "leased"
-        if cause == DONE and holds and worker.every_ms <= 0 and not worker.overhead_ms:
-            split = (total_ms, 0, 0, 0)
-            end_ms, safe_ms = start_ms + total_ms, worker.base_ms + worker.work_ms
+        whole = cause == DONE and worker.every_ms <= 0 and not worker.overhead_ms
+        if whole and record is worker.lease:  # nothing else has happened to the job: the usual case
+            end_ms, useful_ms, safe_ms = start_ms + total_ms, total_ms, worker.base_ms + worker.work_ms
         else:
             end_ms = max(start_ms, min(self.clock.now_ms, start_ms + total_ms))
+            holds = record is not None and record.epoch == worker.epoch and record.phase == "leased"
             split, safe_ms = self._split(worker, cause, end_ms - start_ms, holds)
-        self._meter(worker, number, end_ms, cause, split)
+            useful_ms = split[0]
+        duration_ms = end_ms - start_ms
+        worker.idle_since_ms = end_ms
+        worker.useful_ms += useful_ms
+        usd = duration_ms * pool.usd_per_ms if pool.meter is None else pool.usd(start_ms, end_ms)
+        if worker.usd is not None and duration_ms:
+            worker.usd[0] += usd * useful_ms / duration_ms
+        if self.slots > 1:
+            usd /= self.slots
+        if self._keeps_refunds and end_ms - worker.instance.launched_ms < FIRST_HOUR_MS:
+            worker.job_usd.append((number, usd))
+        columns.useful_ms[number] += useful_ms
+        columns.usd[number] += usd
+        columns.pool[number] = pool.number
+        self.operations["renewal"] += duration_ms // self.renewal_ms
+        if split is not None:
+            self._meter_rest(worker, number, duration_ms, cause, split, usd)
+        if self.journal is not None:
+            self._write(worker, number, end_ms, cause, split or (total_ms, 0, 0, 0), usd)
         worker.safe_ms = safe_ms
         worker.job = -1
         worker.job_demand.busy -= 1
@@ -95,9 +116,7 @@ class AttemptWorld(JobWorld):
         for name, count in licences:
             self.licences[name] = self.licences.get(name, 0) - sign * count
 
-    def _split(
-        self, worker: LiveWorker, cause: str, elapsed_ms: int, holds: bool
-    ) -> tuple[tuple[int, int, int, int], int]:
+    def _split(self, worker: LiveWorker, cause: str, elapsed_ms: int, holds: bool) -> tuple[_Split, int]:
         """((useful, lost, checkpoint, failed) instance time, safe progress) of an attempt. Work of one that no longer
         holds the lease is lost: another attempt has its place."""
         if worker.every_ms > 0:
@@ -126,63 +145,26 @@ class AttemptWorld(JobWorld):
         """(work done, work that is safe) of the running attempt, in instance time."""
         return attempts.progress_ms(elapsed_ms, worker.overhead_ms, worker.work_ms, worker.every_ms, self._write_ms)
 
-    def _meter(
-        self, worker: LiveWorker, number: int, end_ms: int, cause: str, split: tuple[int, int, int, int]
+    def _meter_rest(
+        self, worker: LiveWorker, number: int, duration_ms: int, cause: str, split: _Split, usd: float
     ) -> None:
-        pool, tally, start_ms = worker.pool, self.tally, worker.at_ms
-        columns, ms = tally.jobs, worker.ms
-        useful_ms, lost_ms, checkpoint_ms, failed_ms = split
-        ms[0] += useful_ms
-        ms[1] += lost_ms
-        ms[2] += checkpoint_ms
-        ms[3] += failed_ms
-        duration_ms = end_ms - start_ms
-        worker.idle_since_ms = end_ms
-        usd = duration_ms * pool.usd_per_ms if pool.meter is None else self._meter_price(worker, end_ms, split)
-        if self.slots > 1:
-            usd /= self.slots
-        if self._keeps_refunds and end_ms - worker.instance.launched_ms < _HOUR_MS:
-            worker.job_usd.append((number, usd))
-        tally.attempts += 1
-        columns.useful_ms[number] += useful_ms
-        columns.usd[number] += usd
-        columns.pool[number] = pool.number
-        if lost_ms:
-            columns.lost_ms[number] += lost_ms
-        if cause != DONE:
-            if cause == INTERRUPTED or (cause == CHECKPOINTED and worker.state.phase == "noticed"):
-                columns.interruptions[number] += 1
-            if useful_ms:
-                self._keep(worker, number, useful_ms, usd / duration_ms * useful_ms)
-        self.operations["renewal"] += duration_ms // self.renewal_ms
-        if self.journal is not None:
-            self.journal.attempt(
-                AttemptFact(
-                    self.work.job_id(number),
-                    number,
-                    worker.epoch,
-                    worker.state.badge.id,
-                    pool.spec.id,
-                    start_ms,
-                    end_ms,
-                    cause,
-                    useful_ms,
-                    lost_ms,
-                    checkpoint_ms,
-                    failed_ms,
-                    usd,
-                )
-            )
+        """Meter the time of an attempt that was not useful; the causes share its cost by their time."""
+        for position in (1, 2, 3):
+            worker.ms[position] += split[position]
+            if worker.usd is not None and duration_ms:
+                worker.usd[position] += usd * self.slots * split[position] / duration_ms
+        columns, useful_ms = self.columns, split[0]
+        columns.lost_ms[number] += split[1]
+        if cause == INTERRUPTED or (cause == CHECKPOINTED and worker.state.phase == "noticed"):
+            columns.interruptions[number] += 1
+        if cause != DONE and useful_ms:  # whether it was useful shows when the job ends
+            slot_usd = usd / duration_ms * useful_ms * self.slots
+            self.kept.setdefault(number, []).append((worker, useful_ms, slot_usd))
 
-    def _keep(self, worker: LiveWorker, number: int, useful_ms: int, usd: float) -> None:
-        """Work in a checkpoint: whether it was useful shows when the job ends."""
-        self.kept.setdefault(number, []).append((worker, useful_ms, usd * self.slots))
-
-    def _meter_price(self, worker: LiveWorker, end_ms: int, split: tuple[int, int, int, int]) -> float:
-        """What the attempt cost at a price that changes; its causes share the cost by their time."""
-        usd = worker.pool.usd(worker.at_ms, end_ms)
-        duration_ms = end_ms - worker.at_ms
-        if worker.usd is not None and duration_ms:
-            for position, part in enumerate(split):
-                worker.usd[position] += usd * part / duration_ms
-        return usd
+    def _write(self, worker: LiveWorker, number: int, end_ms: int, cause: str, split: _Split, usd: float) -> None:
+        """The attempt's fact in the journal."""
+        assert self.journal is not None
+        worker.attempts += 1
+        job, name, pool = self.work.job_id(number), worker.state.badge.id, worker.pool.spec.id
+        fact = AttemptFact(job, number, worker.epoch, name, pool, worker.at_ms, end_ms, cause, *split, usd)
+        self.journal.attempt(fact)

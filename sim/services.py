@@ -16,6 +16,7 @@ from sim.inputs import NEVER_MS, UNLIMITED, ServiceInputs
 from sim.streams import Streams
 
 _BELOW_1 = 1.0 - 2.0**-53
+_DRAWS = 64  # of a fault, drawn together
 TABLE_BITS = 12
 MASK = (1 << TABLE_BITS) - 1
 SPREAD_JOB, SPREAD_EPOCH = 2_654_435_761, 40_503  # odd constants of multiplicative hashing (Knuth, TAOCP 3, 6.4)
@@ -55,6 +56,7 @@ class Faults:
         self._draws: dict[str, int] = {}
         self._block: dict[str, list[float]] = {}
         self.seen: dict[str, int] = {}
+        self._due = {name: self._gap(name, "fault") for name in self._probability}  # chances before it occurs
 
     def active(self, name: str) -> bool:
         """Whether the fault can occur at all."""
@@ -62,23 +64,32 @@ class Faults:
 
     def occurs(self, name: str) -> bool:
         """Whether the next possible occurrence of the fault is one."""
-        probability = self._probability.get(name)
-        if probability is None or self._draw(f"fault/{name}") >= probability:
+        due = self._due.get(name)
+        if due is None:
             return False
+        if due > 0:
+            self._due[name] = due - 1
+            return False
+        self._due[name] = self._gap(name, "fault")
         self.count(name)
         return True
 
     def gap(self, name: str) -> int:
-        """How many chances pass before the next occurrence (geometric, from 0); for a fault that is active."""
+        """How many chances pass before the next occurrence; for a fault that is active and whose chances are counted
+        elsewhere."""
+        return self._gap(name, "fault-gap")
+
+    def _gap(self, name: str, kind: str) -> int:
+        """A geometric draw, from 0."""
         probability = min(self._probability[name], _BELOW_1)
-        return int(min(math.log1p(-self._draw(f"fault-gap/{name}")) / math.log1p(-probability), NEVER_MS))
+        return int(min(math.log1p(-self._draw(f"{kind}/{name}")) / math.log1p(-probability), NEVER_MS))
 
     def _draw(self, purpose: str) -> float:
         number = self._draws.get(purpose, 0)
         self._draws[purpose] = number + 1
-        if number & MASK == 0:
-            self._block[purpose] = self._streams.per_entity(purpose, number, MASK + 1).tolist()
-        return self._block[purpose][number & MASK]
+        if number % _DRAWS == 0:
+            self._block[purpose] = self._streams.per_entity(purpose, number, _DRAWS).tolist()
+        return self._block[purpose][number % _DRAWS]
 
     def count(self, name: str) -> None:
         """Note an occurrence."""

@@ -6,7 +6,7 @@ from itertools import repeat
 from typing import Any
 
 from scheduler.events import DONE, FAILED, STRING_MISSING
-from scheduler.job_record import Job, JobSpec, Ticket
+from scheduler.job_record import Job, JobSpec, Rare, Ticket
 from sim.clock import FOREVER_MS
 from sim.inputs import JobClass, WorldInputs
 from sim.streams import Streams
@@ -47,52 +47,54 @@ class Submissions:
         self.plain = [not klass.fail_probability and not klass.success_string_missing for klass in work.classes]
         self.dependencies = Dependencies(work.after)
         self.last_ms = int(work.submit_ms[-1]) if len(work) else 0
-        self.next_ms = FOREVER_MS
-        self._next = self._end = 0
-        self._rows: list[tuple[int, int, int, int, str]] = []
+        self.next_ms = int(work.submit_ms[0]) if len(work) else FOREVER_MS
+        self._next = 0
+        self._jobs: list[Job] = []  # of the block, the next one last
+        self._times: list[int] = []  # when the one after each is submitted
         self._load()
 
     def next_job(self) -> tuple[int, Job]:
         """The next job's index and first record; moves `next_ms` on to the submission after it."""
         index = self._next
-        submit_ms, estimate_ms, deadline_ms, slots, name = self._rows[index - self._end]
         self._next = index + 1
-        if self._next < self._end:
-            self.next_ms = self._rows[index + 1 - self._end][0]
-        else:
+        job = self._jobs.pop()
+        self.next_ms = self._times.pop()
+        if not self._jobs:
             self._load()
-        ticket = Ticket(name, self.specs[self.klass[index]], submit_ms, estimate_ms, deadline_ms, slots)
-        waits = self.dependencies.left.get(index, 0)
-        return index, (Job(ticket, waiting_for=waits) if waits else Job(ticket))
+        left = self.dependencies.left
+        if left and left.get(index):
+            return index, Job(job.ticket, rare=Rare(waiting_for=left[index]))
+        return index, job
+
+    @property
+    def handed_out(self) -> int:
+        """How many jobs have been submitted."""
+        return self._next
 
     def _load(self) -> None:
-        """Make the next block's rows. A row is reached by a negative index, counted from the block's end."""
+        """Make the next block's records."""
         work, start = self._work, self._next
         stop = min(start + _BLOCK, len(work))
-        self._end = stop
-        if start >= stop:
-            self.next_ms = FOREVER_MS
-            return
         part = slice(start, stop)
-        submit: list[int] = work.submit_ms[part].tolist()
-        self._rows = list(
-            zip(
-                submit,
-                work.estimate_ms[part].tolist(),
-                self._deadlines(start, stop, submit),
-                work.slots[part].tolist(),
-                self._names(start, stop),
-                strict=True,
-            )
+        submit: list[int] = work.submit_ms[start : stop + 1].tolist()
+        self._times = [*submit[1:], FOREVER_MS][: stop - start][::-1]
+        tickets = map(
+            Ticket,
+            self._names(start, stop),
+            [self.specs[klass] for klass in self.klass[part]],
+            submit,
+            work.estimate_ms[part].tolist(),
+            self._deadlines(start, stop, submit),
+            work.slots[part].tolist(),
         )
-        self.next_ms = submit[0]
+        self._jobs = [Job(ticket) for ticket in tickets][::-1]
 
     def _deadlines(self, start: int, stop: int, submit: list[int]) -> Any:
         spans = [klass.deadline_ms for klass in self._classes]
         if all(span is None for span in spans):
             return repeat(-1, stop - start)
         found = (spans[klass] for klass in self.klass[start:stop])
-        return [-1 if span is None else at + span for at, span in zip(submit, found, strict=True)]
+        return [-1 if span is None else at + span for at, span in zip(submit, found, strict=False)]
 
     def _names(self, start: int, stop: int) -> list[str]:
         if self._work.ids is not None:

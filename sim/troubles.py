@@ -10,9 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scheduler.commands import Claim, Start
-from scheduler.events import Claimed
 from sim.clock import REPORT, TIMER
-from sim.index import work_left_ms
 from sim.instances import LivePool, LiveWorker
 from sim.services import Chances, narrow, row
 
@@ -38,15 +36,15 @@ class Troubles:
         self.world = world
         self._of_events = narrow(world.throttles.of_cycles())
         of_starts = (*self._of_events, *world.throttles.of("ssm.send_command"))
-        self._of_starts = narrow(of_starts, margin=2.0)  # the other half is for events that start nothing
+        self.of_starts = narrow(of_starts, margin=2.0)  # the other half is for events that start nothing
         table = world.latencies.table
         self._retried_ms, self._delayed_ms = table("retried"), table("delayed")
         self._start_retried_ms = table("start_retried")
-        self._chances = Chances(world.faults, OF_ATTEMPTS)
+        self.chances = Chances(world.faults, OF_ATTEMPTS)
         commands = world._perform_worker
         self._start: Callable[..., None] = commands[Start]
         self._claim: Callable[[LiveWorker, Any], None] = commands[Claim]
-        if self._of_starts or self._chances:
+        if self.of_starts or self.chances:
             commands[Start] = self.start
         self._unseen_until_ms = 0
 
@@ -54,9 +52,16 @@ class Troubles:
     def start(self, worker: LiveWorker, command: Start) -> None:
         """Start when the quotas allow it. A cycle of a worker (its event, step and claim) is charged here too."""
         now, late_ms = self.world.clock.now_ms, 0
-        for throttle in self._of_starts:
-            late_ms += throttle.wait_ms(now + late_ms)
-        chances = self._chances
+        for throttle in self.of_starts:
+            full_ms = throttle.full_ms  # `throttle.wait_ms`, without a call where none waits
+            if full_ms < now:
+                full_ms = now
+            full_ms += throttle.gap_ms
+            if late_ms == 0 and full_ms <= now + throttle.burst_ms:
+                throttle.full_ms = full_ms
+            else:
+                late_ms += throttle.wait_ms(now + late_ms)
+        chances = self.chances
         chances.passed += 1
         if chances.passed >= chances.next:
             self._start_with_trouble(worker, command, late_ms)
@@ -66,7 +71,7 @@ class Troubles:
             self._start(worker, command)
 
     def _start_with_trouble(self, worker: LiveWorker, command: Start, late_ms: int) -> None:
-        world, found = self.world, self._chances.found()
+        world, found = self.world, self.chances.found()
         if "ssm.error" in found:
             world.operations["start"] += 1
             late_ms += self._start_retried_ms[row(worker.job, command.epoch)]
@@ -143,14 +148,11 @@ class Troubles:
         lease of the first."""
         world = self.world
         claim = world._perform_worker[Claim] = self._claim
-        queue = world._candidate(worker.pool) if world.index.waiting else None
+        queue = world._candidate(worker.pool)
         if queue is not None and queue.seats == 1 and not queue.licences:
-            number = queue.pop()[1]
-            record, now = world.records[number], world.clock.now_ms
-            leased = world.records[number] = world.job_step(record, Claimed(now, worker.state.badge.id), world.policy)[
-                0
-            ]
-            world.index.remove(queue, work_left_ms(record))
+            number, record = queue.pop(world.records)
+            now = world.clock.now_ms
+            leased = world._lease(number, record, worker)
             world.operations["claim_hit"] += 1
             world.clock.at(now + world.policy.settings.lease_ms, TIMER, world._expire, (number, leased.epoch, -1))
         claim(worker, command)

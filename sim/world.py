@@ -6,19 +6,19 @@ to EC2. A driver says what the core hears of that, and when. Instance time is sp
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from scheduler.policy import Policy
 from sim.clock import MARKET, Clock
 from sim.index import Demand
-from sim.inputs import UNLIMITED, WorldInputs, runtime_factor
-from sim.instances import NOT_YET, LiveInstance, LivePool, LiveWorker
+from sim.inputs import NEVER_MS, UNLIMITED, WorldInputs, runtime_factor
+from sim.instances import FIRST_HOUR_MS, NOT_YET, LiveInstance, LivePool, LiveWorker
 from sim.services import Faults, Latencies, Throttles, bucket, row
 from sim.streams import Streams
 from sim.weather import make_weather
 from spotbed.journal import InstanceFact, Journal
-from spotbed.metering import BOOT, IDLE, MINIMUM, JobColumns, Tally
+from spotbed.metering import BOOT, IDLE, MINIMUM, USEFUL, JobColumns, Tally
 
 _HOUR_MS = 3_600_000
 
@@ -34,7 +34,8 @@ class World:
         weather = make_weather(inputs.pools, inputs.market, self.streams, _last_ms(inputs))
         self.pools = [LivePool(number, pool, weather[pool.id]) for number, pool in enumerate(inputs.pools)]
         self.pool_by_id = {pool.spec.id: pool for pool in self.pools}
-        self.tally = Tally(JobColumns(len(self.work)), [pool.use for pool in self.pools])
+        self.columns = JobColumns(len(self.work))
+        self.tally = Tally(self.columns, [pool.use for pool in self.pools])
         self.latencies = Latencies(inputs.services, self.streams)
         self.faults = Faults(inputs.services, self.streams)
         self.throttles = Throttles(inputs.services)
@@ -121,14 +122,18 @@ class World:
             return
         now = instance.launched_ms = self.clock.now_ms
         fate = instance.fate
-        if not self.faults.occurs("ssm.agent_never_registers"):
-            self.clock.at(now + fate.boot_ms, MARKET, self._ready, instance)
+        self._boots(instance, NEVER_MS if self.faults.occurs("ssm.agent_never_registers") else now + fate.boot_ms)
         if fate.lifetime_ms is not None:
             self._doom(instance, now + fate.lifetime_ms, announced=True)
         spot = instance.pool.spec.purchase == "spot"
         if self._recommends_alone and spot and self.faults.occurs("ec2.rebalance_alone"):
             at_ms = now + self.rebalance_latency[row(instance.number, 1)]
             self.clock.at(at_ms, MARKET, self._recommend, instance)
+
+    def _boots(self, instance: LiveInstance, ready_ms: int) -> None:
+        """The agent will register at `ready_ms`."""
+        if ready_ms < NEVER_MS:
+            self.clock.at(ready_ms, MARKET, self._ready, instance)
 
     def _ready(self, instance: LiveInstance) -> None:
         if instance.ended_ms != NOT_YET:
@@ -171,11 +176,25 @@ class World:
             return
         now, fate = self.clock.now_ms, instance.fate
         instance.lost_ms = at_ms
-        self.clock.at(at_ms, MARKET, self._lose, instance)
-        if announced and fate.rebalance_ms is not None:
-            self.clock.at(max(now, at_ms - fate.rebalance_ms), MARKET, self._recommend, instance)
+        ahead: list[tuple[int, Callable[[Any], None], Any]] = [(at_ms, self._lose, instance)]
         if announced and fate.notice_ms is not None:
-            self.clock.at(max(now, at_ms - fate.notice_ms), MARKET, self._announce, (instance, at_ms))
+            ahead.append((max(now, at_ms - fate.notice_ms), self._announce, (instance, at_ms)))
+        if announced and fate.rebalance_ms is not None:
+            ahead.append((max(now, at_ms - fate.rebalance_ms), self._recommend, instance))
+            ahead.sort(key=_first_last)
+        self._await((instance, ahead))
+
+    def _await(self, instance_and_ahead: tuple[LiveInstance, list[Any]]) -> None:
+        """What lies ahead of a doomed instance, the last first, comes one after the other: one entry of the heap."""
+        instance, ahead = instance_and_ahead
+        if instance.ended_ms == NOT_YET:
+            self.clock.at(ahead[-1][0], MARKET, self._comes, instance_and_ahead)
+
+    def _comes(self, instance_and_ahead: tuple[LiveInstance, list[Any]]) -> None:
+        _, act, argument = instance_and_ahead[1].pop()
+        act(argument)
+        if instance_and_ahead[1]:
+            self._await(instance_and_ahead)
 
     def _recommend(self, instance: LiveInstance) -> None:
         if instance.ended_ms == NOT_YET and instance.launched_ms != NOT_YET:
@@ -226,6 +245,8 @@ class World:
                 self._spend(worker, BOOT, instance.launched_ms, now)
             else:
                 self._spend(worker, IDLE, worker.idle_since_ms, now)
+            worker.ms[USEFUL] += worker.useful_ms
+            worker.ms[IDLE] += worker.idle_ms
         self._charge(instance, reason)
 
     def _charge(self, instance: LiveInstance, reason: str) -> None:
@@ -234,7 +255,7 @@ class World:
         start, end = instance.launched_ms, instance.ended_ms
         billed_ms = max(end - start, int(rule.minimum_s * 1000))
         by_ec2 = reason == "interrupted" and instance.lost_ms == end
-        free = rule.first_hour_free and by_ec2 and end - start < _HOUR_MS
+        free = rule.first_hour_free and by_ec2 and end - start < FIRST_HOUR_MS
         instance.charged, instance.free = True, free
         for worker in instance.slots:
             self._flush(worker, free)
@@ -242,6 +263,8 @@ class World:
         use.ms[MINIMUM] += extra_ms * self.slots
         use.instances += 1
         use.instance_ms += billed_ms
+        if use.interruptions:
+            pool.mtbf_ms = use.instance_ms // use.interruptions
         use.list_usd += billed_ms * pool.spec.on_demand_usd_per_hour / _HOUR_MS
         usd = 0.0
         if free:
@@ -333,6 +356,10 @@ def instance_fact(instance: LiveInstance, reason: str, minimum_ms: int, usd: flo
         minimum_ms=minimum_ms,
         usd=usd,
     )
+
+
+def _first_last(entry: tuple[int, Any, Any]) -> int:
+    return -entry[0]
 
 
 def _last_ms(inputs: WorldInputs) -> int:

@@ -20,7 +20,7 @@ from scheduler import commands as say
 from scheduler import events as hear
 from scheduler import job as job_role
 from scheduler import worker as worker_role
-from scheduler.job_record import Job, JobSpec, Ticket
+from scheduler.job_record import Job, JobSpec, Rare, Ticket
 from scheduler.policies.protect import NoProtection, OnNotice
 from scheduler.policies.retry import FullJitter, Immediate
 from scheduler.policy import Policy
@@ -85,7 +85,7 @@ class Chaos:
         self.needs[name], self.unmet[name] = needs, set(needs)
         for other in needs:
             self.dependants.setdefault(other, []).append(name)
-        self.records[name] = Job(Ticket(name, spec, number), waiting_for=len(needs))
+        self.records[name] = Job(Ticket(name, spec, number), rare=Rare(waiting_for=len(needs)))
         self._send(lambda: self._job(name, hear.Submitted(self._time())), "sqs")
 
     # the bag ------------------------------------------------------------------------------------------------------

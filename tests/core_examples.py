@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from scheduler.events import JobClaimed
-from scheduler.job_record import Job, JobSpec, Ticket
+from scheduler.job_record import Job, JobSpec, Rare, Ticket
 from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
 from scheduler.policies.presets import DEFAULTS
 from scheduler.policy import FleetView, Policy
@@ -16,6 +17,7 @@ from scheduler.worker import Badge, Worker
 
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 KEY = "4x8GiB|spot|*"
+RARE = {field.name for field in dataclasses.fields(Rare)}
 BADGE = Badge("w1", "spot-a", "spot")
 
 
@@ -37,7 +39,8 @@ def ticket(
 
 
 def job(phase: str = "new", *, of: Ticket | None = None, **fields: Any) -> Job:
-    return Job(of or ticket(), phase, **fields)
+    rare = {name: fields.pop(name) for name in RARE & fields.keys()}
+    return Job(of or ticket(), phase, rare=Rare(**rare), **fields)
 
 
 def worker(phase: str = "booting", **fields: Any) -> Worker:

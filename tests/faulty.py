@@ -34,6 +34,8 @@ LEASE_LOST = "lease-lost"
 class FaultyWorld(DecoupledWorld):
     """A decoupled world in which all of the above may happen."""
 
+    usual = False  # what may happen here happens in the general case
+
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(inputs, policy, journal)
         commands = self._perform_worker

@@ -182,8 +182,8 @@ def test_a_gang_starts_when_the_last_of_its_starts_is_heard() -> None:
     services = ServiceInputs({"start_retried": (constant(30),)}, {"ssm.error": 1.0})
     inputs = WorldInputs(1, 0, work_of((FOUR,), [0], [MINUTE]), (pool(most=9),), MarketInputs(), services)
     world = DecoupledWorld(inputs, policy_of(QUICK), journal := Journal())
-    starts, usual = iter(range(4)), world.troubles._chances.found
-    world.troubles._chances.found = lambda: usual() if next(starts) == 0 else []  # type: ignore[method-assign]
+    starts, usual = iter(range(4)), world.troubles.chances.found
+    world.troubles.chances.found = lambda: usual() if next(starts) == 0 else []  # type: ignore[method-assign]
     world.run()
     ((members),) = attempts(journal).values()
     assert {each.start_ms for each in members} == {90 * S}

@@ -212,12 +212,12 @@ def test_f6_new_jobs_starve_behind_running_ones() -> None:
 
 # F7: ownership ------------------------------------------------------------------------------------------------------
 def test_f7_a_delete_slower_than_the_visibility_timeout_runs_the_job_twice() -> None:
-    inputs = world([600] * 30, faults={"lambda.error.DeleteJob": 0.45})
+    inputs = world([600] * 60, faults={"lambda.error.DeleteJob": 0.45})
     old, ours = run_legacy(inputs), run_ours(inputs)
     assert old.tally.duplicate_completions > 0
-    assert old.tally.attempts == 30 + old.tally.duplicate_completions
-    assert sum(fact.useful_ms for fact in old.attempts) == 30 * 600_000
-    assert_unharmed(ours, 30)
+    assert old.tally.attempts == 60 + old.tally.duplicate_completions
+    assert sum(fact.useful_ms for fact in old.attempts) == 60 * 600_000
+    assert_unharmed(ours, 60)
 
 
 def test_f7_a_message_that_comes_twice_is_run_twice() -> None:

@@ -65,8 +65,8 @@ MUTANTS = (
         "a lease keeps its epoch",
         "I4",
         "scheduler.job",
-        '        "leased",\n        job.epoch + 1,',
-        '        "leased",\n        job.epoch,',
+        'Job(job.ticket, "leased", job.epoch + 1,',
+        'Job(job.ticket, "leased", job.epoch,',
     ),
     Mutant(
         "a leased job is claimed again",
@@ -116,7 +116,7 @@ MUTANTS = (
         "a job starts when one of its dependencies is met",
         "I1",
         "scheduler.job",
-        "return (left, ()) if left.waiting_for else",
+        "return (waits, ()) if left else",
         "return",
     ),
     Mutant(
@@ -137,8 +137,8 @@ MUTANTS = (
         "checkpoints are forgotten",
         "I9",
         "scheduler.job",
-        "progress_ms=max(event.progress_ms, job.progress_ms)",
-        "progress_ms=0",
+        "    safe_ms = max(event.progress_ms, job.progress_ms)\n    if event.cause in",
+        "    safe_ms = 0\n    if event.cause in",
     ),
     Mutant(
         "a second submission queues the job again",
@@ -179,8 +179,8 @@ MUTANTS = (
         "no execution rolls over",
         "history",
         "scheduler.worker",
-        "    report = _report(worker, event)\n    if history < settings.roll_over_at:",
-        "    report = _report(worker, event)\n    if history > 0:",
+        "_report(worker, event)\n    if history < settings.roll_over_at:",
+        "_report(worker, event)\n    if history > 0:",
     ),
     Mutant(
         "the job of a lost worker is not given back",

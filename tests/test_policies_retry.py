@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from core_examples import job, ticket
@@ -59,7 +58,7 @@ def test_the_delays_of_a_job_stay_within_its_budget_and_then_it_is_given_up() ->
     record, delays = failed(1), []
     while (delay_ms := policy.delay_ms(record, FAILED, 0.75)) is not None:
         delays.append(delay_ms)
-        record = replace(record, failures=record.failures + 1, delayed_ms=record.delayed_ms + delay_ms)
+        record = failed(record.failures + 1, delayed_ms=record.delayed_ms + delay_ms)
     assert delays == [45_000, 45_000, 10_000]
 
 

@@ -54,8 +54,7 @@ def test_an_unknown_pair_is_a_named_error_that_says_machine_phase_and_event(door
         DOOR.step(door, Locked(7), None)
     assert (raised.value.machine, raised.value.phase, raised.value.event) == ("door", door.phase, Locked(7))
     assert str(raised.value) == f"door: no transition from phase {door.phase!r} on Locked(at_ms=7)"
-    assert raised.value.__cause__ is None
-    assert raised.value.__suppress_context__
+    assert (raised.value.__cause__, raised.value.__context__) == (None, None)
 
 
 def test_an_error_inside_a_handler_is_not_taken_for_an_unknown_pair() -> None:

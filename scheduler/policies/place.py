@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from scheduler.job_record import Job
 from scheduler.observation import ClassCount, PoolCount
-from scheduler.policy import FleetView, Routing, fits
+from scheduler.policy import ROUTINGS, FleetView, Routing, fits
 from scheduler.record import record
 
 SPOT, ON_DEMAND, ANY = "spot", "on-demand", "any"
@@ -50,7 +50,7 @@ class LowestPrice:
     avoid_ms: int = 300_000
 
     def route(self, job: Job, now_ms: int) -> Routing:
-        return Routing(self.purchase)
+        return ROUTINGS[self.purchase]
 
     def choose(self, view: FleetView, need: ClassCount, count: int) -> Sequence[tuple[str, int]]:
         pools = candidates(view, need, _purchase_of(need, self.purchase))
@@ -70,7 +70,7 @@ class PriceCapacityOptimized:
     prior_hours: float = 12.0
 
     def route(self, job: Job, now_ms: int) -> Routing:
-        return Routing(self.purchase)
+        return ROUTINGS[self.purchase]
 
     def _score(self, pool: PoolCount) -> float:
         hours = pool.worker_ms / 3_600_000
@@ -94,7 +94,7 @@ class Diversified:
     avoid_ms: int = 300_000
 
     def route(self, job: Job, now_ms: int) -> Routing:
-        return Routing(ANY if self.on_demand_floor > 0 else SPOT)
+        return ROUTINGS[ANY if self.on_demand_floor > 0 else SPOT]
 
     def choose(self, view: FleetView, need: ClassCount, count: int) -> Sequence[tuple[str, int]]:
         if need.purchase == ON_DEMAND:
@@ -143,11 +143,11 @@ class OnDemandFallback:
 
     def route(self, job: Job, now_ms: int) -> Routing:
         if self.after_interruptions and job.interruptions >= self.after_interruptions:
-            return Routing(ON_DEMAND)
+            return ROUTINGS[ON_DEMAND]
         if not self.after_wait_ms:
-            return Routing(SPOT)
+            return ROUTINGS[SPOT]
         left_ms = job.ticket.submit_ms + self.after_wait_ms - now_ms
-        return Routing(SPOT, left_ms) if left_ms > 0 else Routing(ON_DEMAND)
+        return Routing(SPOT, left_ms) if left_ms > 0 else ROUTINGS[ON_DEMAND]
 
     def choose(self, view: FleetView, need: ClassCount, count: int) -> Sequence[tuple[str, int]]:
         if need.purchase == ON_DEMAND:
