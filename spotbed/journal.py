@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-import orjson
-
 from scheduler.record import record
 
 VERSION = 1
@@ -103,12 +101,16 @@ class Journal:
 
     def lines(self) -> Iterator[bytes]:
         """Canonical JSON, one line an entry."""
+        import orjson  # where functions on AWS run there is none, and they write these records too
+
         dumps, options = orjson.dumps, orjson.OPT_SORT_KEYS
         for row in self._rows:
             yield dumps(row, option=options)
 
     def bodies(self) -> list[str]:
         """The fields of each entry as canonical JSON."""
+        import orjson
+
         return [orjson.dumps(entry.body, option=orjson.OPT_SORT_KEYS).decode() for entry in self.entries]
 
     def sha256(self) -> str:
