@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import aws
 import scheduler
 import sim
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("scheduler", "sim", "spotbed")
+PACKAGES = ("aws", "scheduler", "sim", "spotbed")
 TEMPLATES = "templates"  # files that `init` copies to a user: notebooks, not modules
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 70
@@ -92,7 +93,7 @@ def test_the_scheduler_imports_without_site_packages() -> None:
 
 
 def test_the_packages_are_ours_and_not_their_namesakes() -> None:
-    for module in (scheduler, sim):
+    for module in (aws, scheduler, sim):
         assert Path(str(module.__file__)).resolve().is_relative_to(ROOT)
 
 
