@@ -28,6 +28,8 @@ from spotbed.work.runnable import refuse_unrunnable
 from spotbed.worlds import run_world
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from spotbed.journal import Journal
     from spotbed.report.data import ComparisonData, RunData
 
@@ -145,9 +147,10 @@ def compare_scenario(
     check_replaceable(target)
     _warn(scenario, warn)
     finished = compare_worlds(made, Path(path), changed, labels, jobs, progress, target)
-    data, notes = comparison_data(made, finished, labels)
+    data, notes = comparison_data(made, finished, labels, changed)
     with new_folder(target, finished.told()) as folder:
         write_comparison(data, folder)
+        write_table(finished.bill_worlds_frame(labels), folder / "bill_worlds.csv")
         for label, journal in finished.journals().items():
             write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
     finished.forget()
@@ -236,8 +239,10 @@ def _provenance(made: Blueprint, seeds: Mapping[str, int], **more: Any) -> dict[
     )
 
 
-def comparison_data(made: Blueprint, finished: Finished, labels: Sequence[str]) -> tuple[ComparisonData, list[str]]:
-    """What the report of a comparison is made from, and the notes of its worlds."""
+def comparison_data(
+    made: Blueprint, finished: Finished, labels: Sequence[str], overrides: Sequence[str] = ()
+) -> tuple[ComparisonData, list[str]]:
+    """What the report of a comparison is made from, and the notes of its worlds. `overrides` changed its scenario."""
     from spotbed.report.data import ComparisonData
     from spotbed.stats.method import method_text
 
@@ -264,6 +269,7 @@ def comparison_data(made: Blueprint, finished: Finished, labels: Sequence[str]) 
     data.provenance = _provenance(
         made,
         {"seed": scenario.seed, "worlds": scenario.replications},
+        overrides=list(overrides),
         policies={label: made.composed[label].sha256 for label in labels},
         journal_sha256=finished.journal_hashes(),
     )
@@ -294,12 +300,17 @@ def slug(label: str) -> str:
 def write_run(data: RunData, folder: Path, journal: Journal | None) -> None:
     """The tables, results and provenance of a run, and its journal if one was kept."""
     for name in ("jobs", "workers", "attempts", "timeline", "events", "prices", "bill"):
-        write_text(folder / f"{name}.csv", getattr(data, name).to_csv(index=False, lineterminator="\n"))
+        write_table(getattr(data, name), folder / f"{name}.csv")
     write_json(folder / "results.json", data.results)
     write_json(folder / "provenance.json", data.provenance)
     write_json(folder / "notes.json", {"notes": data.notes})
     if journal is not None:
         write_journal(journal_frame(journal), folder / "journal.parquet")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """A table as CSV."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -334,7 +345,7 @@ def write_comparison(data: ComparisonData, folder: Path) -> None:
 
     write_json(folder / "results.json", data.results)
     for name in ("worlds", "bill", "queue_depth"):
-        write_text(folder / f"{name}.csv", getattr(data, name).to_csv(index=False, lineterminator="\n"))
+        write_table(getattr(data, name), folder / f"{name}.csv")
     write_json(folder / "provenance.json", data.provenance)
     write_json(
         folder / "notes.json",

@@ -85,6 +85,18 @@ class Finished:
         columns = ["policy", "item", "cause", "usage", "unit", "usd", "list_usd"]
         return pd.concat(frames, ignore_index=True)[columns]
 
+    def bill_worlds_frame(self, labels: Sequence[str]) -> pd.DataFrame:
+        """bill_worlds.csv: every line of every world's bill, for what is said of one world to come."""
+        import pandas as pd
+
+        rows = [
+            (label, result.world, line.item, line.cause, line.usage, line.unit, line.usd)
+            for label in labels
+            for result in self.results[label]
+            for line in result.bill.lines
+        ]
+        return pd.DataFrame(rows, columns=["policy", "world", "item", "cause", "usage", "unit", "usd"])
+
     def told(self) -> str:
         """What is kept for resuming."""
         count = sum(len(results) for results in self.results.values())
