@@ -233,6 +233,7 @@ def _provenance(made: Blueprint, seeds: Mapping[str, int], **more: Any) -> dict[
         seeds,
         price_book_date=made.book.date,
         price_book_sha256=made.book.sha256,
+        catalogue_sha256=made.catalogue.sha256,
         services_sha256=made.preset.sha256,
         scenario_sha256=made.scenario.sha256,
         **more,

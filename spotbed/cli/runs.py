@@ -31,13 +31,14 @@ Out = Annotated[Path | None, typer.Option(help="The folder to write; below repor
 @command(app)
 def validate(
     terminal: Terminal,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios in YAML.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios and targets in YAML.")],
     lenient: Lenient = False,
 ) -> int:
-    """Tell all errors of scenarios, and of the files they name, with file, line and column. Nothing is run."""
-    from spotbed import api
+    """Tell all errors of scenarios, and of the files they name, with file, line and column. Nothing is run.
 
-    verdicts = [Verdict(str(file), api.validate(file, lenient=lenient)) for file in files]
+    A file that says `schema: spotbed/target/v1` is checked as the inputs of an account.
+    """
+    verdicts = [Verdict(str(file), _problems(file, lenient)) for file in files]
     if terminal.format is Format.table:
         terminal.text("\n".join(verdict.told() for verdict in verdicts))
     else:
@@ -45,6 +46,13 @@ def validate(
         document = {"files": [verdict.to_dict() for verdict in verdicts]}
         terminal.result(Table(["file", "valid", "problems"], rows), document)
     return OK if all(verdict.valid for verdict in verdicts) else INVALID_INPUT
+
+
+def _problems(file: Path, lenient: bool) -> list[Problem]:
+    from aws.target import is_target, validate_target
+    from spotbed import api
+
+    return validate_target(file) if is_target(file) else api.validate(file, lenient=lenient)
 
 
 @command(app)

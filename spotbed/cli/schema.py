@@ -26,3 +26,12 @@ def results(terminal: Terminal) -> None:
     from spotbed.results import results_schema
 
     terminal.text(to_json(results_schema()))
+
+
+@command(app)
+def target(terminal: Terminal) -> None:
+    """The schema of TARGET.yaml, the inputs of an account."""
+    from aws.target import target_schema
+    from spotbed.cli.tables import to_json
+
+    terminal.text(to_json(target_schema()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from spotbed.scenario import units
@@ -32,11 +34,17 @@ class _Schema(GenerateJsonSchema):
 
 def scenario_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a scenario file."""
-    schema: dict[str, Any] = Scenario.model_json_schema(by_alias=True, schema_generator=_Schema)
+    return schema_of(Scenario, "spotbed scenario", QUANTITIES)
+
+
+def schema_of(model: type[BaseModel], title: str, quantities: Collection[str] = ()) -> dict[str, Any]:
+    """JSON Schema 2020-12 of a model that uses these of `QUANTITIES`."""
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True, schema_generator=_Schema)
     schema = _tidy(schema)
-    for name, (pattern, examples) in QUANTITIES.items():
-        schema["$defs"][name] = {"type": "string", "pattern": pattern, "examples": examples}
-    return {"$schema": DIALECT, **schema, "title": "spotbed scenario"}
+    for name in quantities:
+        pattern, examples = QUANTITIES[name]
+        schema.setdefault("$defs", {})[name] = {"type": "string", "pattern": pattern, "examples": examples}
+    return {"$schema": DIALECT, **schema, "title": title}
 
 
 def _tidy(part: Any) -> Any:
