@@ -1,0 +1,700 @@
+"""The program on the instance: one process for each attempt. It runs the job's commands and answers for its lease.
+
+    python3 wrapper.py --job=JOB --epoch=N --worker=WORKER --config=FILE [--checkpoint-every-ms=N]
+    python3 wrapper.py --job=JOB --epoch=N --worker=WORKER --config=FILE --order=checkpoint
+
+(With `=`: an id may begin with a dash.) Needs Python >= 3.9 and boto3, and nothing of ours: it is copied to an instance
+as it is. A job's commands are code and run as an unprivileged user in a directory of their own; everything else (ids,
+keys, strings) is data, and no shell sees it. The end of an attempt is reported only while the lease is held; who has
+lost it kills the job and says nothing.
+
+A job may keep a checkpoint in $SPOTBED_CHECKPOINT_DIR: its files first, then the file `progress` with the milliseconds
+of work that they keep. The next attempt finds them there, and the milliseconds in $SPOTBED_PROGRESS_MS. A job that
+shall leave gets SIGTERM, and time to write one. Numbers in the JSON object $SPOTBED_METRICS are kept with the job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import fnmatch
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+DONE, FAILED, STRING_MISSING, TIMEOUT = "done", "failed", "string-missing", "timeout"
+CHECKPOINTED, INTERRUPTED = "checkpointed", "interrupted"
+REPORTED, LOST, INTERRUPTED_EXIT = 0, 3, 130
+USAGE, NO_INPUT, CANNOT_START, NO_OUTPUT = 64, 66, 126, 74  # as in sysexits.h, and as a shell says of a command
+TIMED_OUT = 124  # as timeout(1)
+MARKER = "_SPOTBED_COMPLETE.json"
+LONGEST_NAME = 180  # of an id in a key; S3 allows 1,024 bytes for all of a key
+MOST_METRICS = 50
+LARGEST_METRICS = 65_536  # bytes of their file
+REPORT_FOR_LEASES = 12  # how long an end that nobody hears keeps its job (assumed)
+LOOK_EVERY_S = 0.25  # at signals, files and the time limit; the end of the job is seen at once
+KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SystemRoot", "ComSpec", "TEMP")
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_WINDOWS = os.name == "nt"
+
+
+class LeaseLost(Exception):
+    """The job is no longer ours."""
+
+
+class Failed(Exception):
+    """The attempt cannot go on, and the job's log says why."""
+
+    def __init__(self, exit_code: int, why: str) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Config:
+    """The stack, as the instance knows it. Exactly one of `deliver_function` and `deliver_url` is given."""
+
+    jobs_table: str
+    region: str
+    bucket: str
+    lease_ms: int
+    work_root: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    deliver_function: str = ""
+    deliver_url: str = ""
+    run_as: str = ""  # the unprivileged user, needed when we are root
+    grace_ms: int = 60_000  # from SIGTERM to SIGKILL; assumed: less than the two minutes of a notice
+
+
+def note(text: str) -> None:
+    """A line for the log of the command (the job's log holds the job's output only)."""
+    sys.stderr.write(f"wrapper: {text}\n")
+
+
+def job_prefix(prefix: str, job: str) -> str:
+    """Where in the bucket everything of a job is kept. The id is one part of the key, short and without `/`; no two
+    have the same, since no quoted id begins with `=`."""
+    raw = job.encode("utf-8", "surrogatepass")
+    name = urllib.parse.quote(raw, safe="")
+    if len(name) > LONGEST_NAME or not name.strip("."):
+        name = "=" + hashlib.sha256(raw).hexdigest()
+    return f"{prefix}jobs/{name}/"
+
+
+def attempt_folder(work_root: str, job: str, epoch: int) -> Path:
+    """Where on the instance everything of an attempt is kept."""
+    return Path(work_root) / f"{hashlib.sha256(job.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}-{epoch}"
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path below `root`. Raises Failed when it would lie elsewhere."""
+    parts = relative.split("/")
+    odd = any(part in ("", ".", "..") or "\0" in part or (_WINDOWS and set(part) & set("\\:")) for part in parts)
+    if odd:
+        raise Failed(NO_INPUT, f"{relative!r} is no path below the work directory")
+    return root.joinpath(*parts)
+
+
+def holds_bytes(path: Path, wanted: bytes) -> bool:
+    """Whether a file of any size contains the bytes."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:  # which cannot be mapped
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(wanted) >= 0
+
+
+# what is left running -------------------------------------------------------------------------------------------------
+def adopt_orphans() -> None:
+    """Let processes whose parents end become our children, so that none escapes (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def descendants() -> list[tuple[int, str]]:
+    """(process, state letter) of all that descend from us (Linux; elsewhere none)."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+        except OSError:
+            continue  # it has ended meanwhile
+        children.setdefault(int(parent), []).append((int(entry.parent.name), state))
+    found, parents = [], [os.getpid()]
+    while parents:
+        here = children.get(parents.pop(), [])
+        found += here
+        parents += [process for process, _ in here]
+    return found
+
+
+def kill_descendants(process: subprocess.Popen[bytes]) -> None:
+    """Kill the job's processes, the group first, until there are none."""
+    if _WINDOWS:
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)  # noqa: S607
+        return
+    _signal_group(process, signal.SIGKILL)
+    for _ in range(200):
+        left = [(each, state) for each, state in descendants() if each != process.pid or state != "Z"]
+        if not left:
+            return
+        for each, state in left:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # ended, or its parent will hear of it
+                os.waitpid(each, os.WNOHANG) if state == "Z" else os.kill(each, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    if _WINDOWS:
+        process.terminate()
+        return
+    with contextlib.suppress(ProcessLookupError):  # all of it has ended
+        os.killpg(process.pid, number)
+
+
+# the lease ------------------------------------------------------------------------------------------------------------
+class Lease:
+    """The job's item while it is ours: epoch and holder are the condition of every write."""
+
+    def __init__(self, client: Any, config: Config, order: argparse.Namespace) -> None:
+        self._client, self._config, self._order = client, config, order
+        self._renewed_s = time.monotonic()
+        self.lost = threading.Event()
+        self.ended = threading.Event()
+
+    def item(self) -> dict[str, Any]:
+        """The job's item, numbers as texts, if we hold it. Raises LeaseLost."""
+        key = {"job_id": {"S": self._order.job}}
+        found = self._client.get_item(TableName=self._config.jobs_table, Key=key, ConsistentRead=True).get("Item", {})
+        item = {name: next(iter(value.values())) for name, value in found.items()}
+        held = (item.get("phase"), item.get("epoch"), item.get("holder"))
+        if held != ("leased", str(self._order.epoch), self._order.worker):
+            raise LeaseLost
+        return item
+
+    def write(self, **values: dict[str, Any]) -> None:
+        """Set attributes (as DynamoDB types them). Raises LeaseLost."""
+        ours = {":epoch": {"N": str(self._order.epoch)}, ":leased": {"S": "leased"}, ":us": {"S": self._order.worker}}
+        try:
+            self._client.update_item(
+                TableName=self._config.jobs_table,
+                Key={"job_id": {"S": self._order.job}},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                ConditionExpression="#e = :epoch AND #p = :leased AND #h = :us",
+                ExpressionAttributeNames={"#e": "epoch", "#p": "phase", "#h": "holder"} | {f"#{n}": n for n in values},
+                ExpressionAttributeValues={f":{name}": value for name, value in values.items()} | ours,
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            self.lost.set()
+            raise LeaseLost from None
+
+    def renew(self) -> None:
+        """Live for one more lease. Raises LeaseLost."""
+        asked_s = time.monotonic()
+        self.write(lease_until_ms={"N": str(int(time.time() * 1000) + self._config.lease_ms)})
+        self._renewed_s = asked_s
+
+    def keep(self) -> None:
+        """Renew every third of the lease until the end (in a thread of its own)."""
+        third_s = self._config.lease_ms / 3000
+        while not self.ended.wait(third_s):
+            try:
+                self.renew()
+            except LeaseLost:
+                return
+            except Exception as error:  # noqa: BLE001 whatever the network says: the lease's end decides
+                note(f"cannot renew the lease: {type(error).__name__}")
+                if (time.monotonic() - self._renewed_s) * 1000 >= self._config.lease_ms:
+                    self.lost.set()
+                    return
+
+    def check(self) -> None:
+        """Raises LeaseLost."""
+        if self.lost.is_set():
+            raise LeaseLost
+
+
+# files ----------------------------------------------------------------------------------------------------------------
+class Bucket:
+    """What is staged in and kept. Only regular files that the job's user owns are read: a link that the job has made
+    would lead us, who may read more than it, out of its directory."""
+
+    def __init__(self, client: Any, name: str, lease: Lease, owner: int) -> None:
+        self._client, self._name, self._lease, self._owner = client, name, lease, owner
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+    def fetch(self, key: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._client.download_file(self._name, key, str(path))
+
+    def fetch_all(self, prefix: str, folder: Path) -> int:
+        """How many files lay below the prefix."""
+        count = 0
+        for key in self.keys(prefix):
+            self._lease.check()
+            if not key.endswith("/"):  # what consoles make for a folder
+                self.fetch(key, inside(folder, key[len(prefix) :]))
+                count += 1
+        return count
+
+    def send(self, file: IO[bytes], key: str) -> None:
+        """Upload one file, whole or not at all."""
+        self._client.upload_fileobj(file, self._name, key)
+
+    def send_all(self, folder: Path, names: Sequence[str], prefix: str) -> list[str]:
+        """Upload files of a folder; where they lie below the prefix."""
+        sent = []
+        for name in names:
+            self._lease.check()
+            opened = _opened(folder / name, self._owner)
+            if opened is not None:
+                sent.append(key_of(name))
+                with opened:
+                    self.send(opened, prefix + sent[-1])
+        return sent
+
+    def put(self, key: str, document: Any) -> None:
+        self._client.put_object(Bucket=self._name, Key=key, Body=json.dumps(document, sort_keys=True).encode())
+
+    def copy(self, key: str, to: str) -> None:
+        self._client.copy({"Bucket": self._name, "Key": key}, self._name, to)
+
+    def remove(self, prefix: str) -> None:
+        for key in list(self.keys(prefix)):
+            self._client.delete_object(Bucket=self._name, Key=key)
+
+
+def _opened(path: Path, owner: int) -> IO[bytes] | None:
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.fdopen(os.open(path, flags), "rb")
+    except OSError:
+        return None  # a link, or gone
+    found = os.fstat(file.fileno())
+    if stat.S_ISREG(found.st_mode) and (_WINDOWS or found.st_uid == owner):
+        return file
+    file.close()
+    return None
+
+
+def key_of(name: str) -> str:
+    """A file's relative name as part of a key: as it is, or quoted when it is no UTF-8 or has control characters."""
+    raw = os.fsencode(name)
+    plain = name.isprintable() and raw.decode("utf-8", "ignore") == name
+    return name if plain else urllib.parse.quote_from_bytes(raw)
+
+
+def files_below(folder: Path) -> list[str]:
+    """Relative names with `/`, in order; links are not followed."""
+    found = []
+    for place, _, names in os.walk(folder, followlinks=False):
+        found += [(Path(place) / name).relative_to(folder).as_posix() for name in names]
+    return sorted(found)
+
+
+# one attempt ----------------------------------------------------------------------------------------------------------
+class Attempt:
+    """From the lease to the report."""
+
+    def __init__(self, order: argparse.Namespace, config: Config) -> None:
+        self.order, self.config = order, config
+        self.folder = attempt_folder(config.work_root, order.job, order.epoch)
+        self.work = self.cwd = self.folder / "work"
+        self.kept = self.folder / "checkpoint"
+        self.log, self.metrics = self.folder / "output.log", self.folder / "work" / ".spotbed-metrics.json"
+        self.user = _user(config)
+        self.owner = self.user[0] if self.user else 0 if _WINDOWS else os.getuid()
+        self.lease = Lease(_client("dynamodb", config), config, order)
+        self.bucket = Bucket(_client("s3", config), config.bucket, self.lease, self.owner)
+        self.prefix = f"{job_prefix(config.prefix, order.job)}{order.epoch}/"
+        self.base_ms = self.safe_ms = 0
+        self.output = ""  # where the outputs lie, once they are whole
+        self.saved = ""  # where the last whole checkpoint lies
+        self.saves = 0
+        self.staged: dict[str, tuple[int, int]] = {}
+        self.worked_ms = 0
+        self.heard: set[int] = set()  # signals: handlers take no lock, which could be held by who is interrupted
+
+    def run(self) -> int:
+        try:
+            item = self.lease.item()
+            self.folder.mkdir(mode=0o711, parents=True)
+        except FileExistsError:
+            note("this attempt has been started already")
+            return LOST
+        except LeaseLost:
+            note("the lease is not ours: nothing is run")
+            return LOST
+        threading.Thread(target=self.lease.keep, daemon=True).start()
+        try:
+            return self._run(item)
+        except LeaseLost:
+            note("the lease is lost: nothing is reported")
+            return LOST
+        finally:
+            self.lease.ended.set()
+            for path in (self.work, self.kept):  # the folder stays: it says that this attempt has been started
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _run(self, item: dict[str, Any]) -> int:
+        self.lease.renew()
+        self.base_ms = self.safe_ms = int(item.get("safe_ms", 0))
+        self.saved = item.get("checkpoint", "")
+        cause, exit_code = self._result(json.loads(item["body"]))
+        if cause != DONE:
+            self._keep_checkpoint()
+        progress_ms = self.worked_ms if cause == DONE else self.safe_ms
+        self._tell_table(exit_code, progress_ms)
+        self._report(cause, exit_code, progress_ms)
+        return INTERRUPTED_EXIT if cause == INTERRUPTED else REPORTED
+
+    def _result(self, body: dict[str, Any]) -> tuple[str, int]:
+        """(cause, exit code); what we ourselves could not do is a failure with a code of its own."""
+        try:
+            self._prepare(body)
+            cause, exit_code = self._run_commands(body)
+            if cause == DONE:
+                self._send_outputs(body)
+            return cause, exit_code
+        except Failed as failure:
+            return self._say(str(failure)), failure.exit_code
+        except LeaseLost:
+            raise
+        except _outside() as error:
+            return self._say(f"{type(error).__name__}: {error}"), NO_OUTPUT
+        except Exception as error:  # noqa: BLE001 a body that is no description of a job must not come back for ever
+            return self._say(f"the job cannot be understood: {type(error).__name__}: {error}"), USAGE
+
+    def _say(self, why: str) -> str:
+        """Why the attempt failed, at the end of the job's log; the success string is looked for before."""
+        note(why)
+        with self.log.open("ab") as log:
+            log.write(f"\nspotbed: {why}\n".encode("utf-8", "backslashreplace"))
+        return FAILED
+
+    # before -----------------------------------------------------------------------------------------------------------
+    def _prepare(self, body: dict[str, Any]) -> None:
+        self.log.touch(mode=0o600)
+        for folder in (self.work, self.kept):
+            folder.mkdir(mode=0o700)
+        for wanted in body.get("inputs") or ():
+            self._stage(wanted)
+        if self.saved:
+            self.bucket.fetch_all(self.saved, self.kept)
+        if body.get("workdir"):
+            self.cwd = inside(self.work, body["workdir"])
+        self.cwd.mkdir(parents=True, exist_ok=True)
+        self.staged = {name: _stamp(self.work / name) for name in files_below(self.work)}
+        self._give(self.work, self.kept)
+
+    def _stage(self, wanted: Any) -> None:
+        """An input: a key, a prefix that ends with `/`, or {"key" | "prefix": …, "to": path}."""
+        if isinstance(wanted, str):
+            wanted = {"prefix" if wanted.endswith("/") else "key": wanted}
+        if "prefix" in wanted:
+            folder = inside(self.work, wanted["to"]) if wanted.get("to") else self.work
+            if not self.bucket.fetch_all(wanted["prefix"], folder):
+                raise Failed(NO_INPUT, f"there is no input below {wanted['prefix']!r}")
+            return
+        path = inside(self.work, wanted.get("to") or wanted["key"].rsplit("/", 1)[-1])
+        try:
+            self.bucket.fetch(wanted["key"], path)
+        except _outside() as error:
+            raise Failed(NO_INPUT, f"input {wanted['key']!r}: {error}") from error
+        if wanted.get("executable"):
+            path.chmod(0o755)
+
+    def _give(self, *paths: Path) -> None:
+        """To the job's user, with all that lies below."""
+        if self.user is None:
+            return
+        for path in paths:
+            for each in (path, *path.rglob("*")):
+                os.chown(each, *self.user, follow_symlinks=False)
+
+    # the commands -----------------------------------------------------------------------------------------------------
+    def _run_commands(self, body: dict[str, Any]) -> tuple[str, int]:
+        """Run them, and judge by exit code and output."""
+        limit_s = float(body.get("timeout_s") or 0)
+        deadline_s = time.monotonic() + limit_s if limit_s > 0 else float("inf")
+        environment = self._environment(body)
+        wanted = str(body.get("success_string") or "").encode("utf-8", "surrogatepass")
+        began_s = time.monotonic()
+        cause, exit_code = self._run_script(self._script(body["commands"]), environment, deadline_s)
+        self.worked_ms = self.base_ms + int((time.monotonic() - began_s) * 1000)
+        found = exit_code == 0 and (not wanted.strip() or holds_bytes(self.log, wanted))
+        if cause == CHECKPOINTED:  # told to leave: a clean end may be either, unless the output says which
+            return (DONE, 0) if wanted.strip() and found else (CHECKPOINTED, 0)
+        if cause != DONE:
+            return cause, exit_code
+        if exit_code:
+            return FAILED, exit_code
+        return (DONE, 0) if found else (STRING_MISSING, 0)
+
+    def _script(self, commands: Sequence[str]) -> list[str]:
+        """The lines as one script, as Run Command makes of them."""
+        path = self.folder / f"commands{'.ps1' if _WINDOWS else '.sh'}"
+        path.write_bytes("\n".join([*commands, ""]).encode("utf-8", "surrogatepass"))
+        path.chmod(0o400)
+        self._give(path)
+        shell = ["powershell", "-NoProfile", "-NonInteractive", "-File"] if _WINDOWS else ["/bin/sh"]
+        return [*shell, str(path)]
+
+    def _environment(self, body: dict[str, Any]) -> dict[str, str]:
+        """What the job asks for, and nothing of ours: no credentials, no configuration."""
+        kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+        return {
+            **kept,
+            **{str(name): str(value) for name, value in (body.get("env") or {}).items()},
+            "HOME": str(self.work),
+            "SPOTBED_JOB_ID": self.order.job,
+            "SPOTBED_ATTEMPT": str(self.order.epoch),
+            "SPOTBED_CHECKPOINT_DIR": str(self.kept),
+            "SPOTBED_CHECKPOINT_EVERY_MS": str(self.order.checkpoint_every_ms),
+            "SPOTBED_PROGRESS_MS": str(self.base_ms),
+            "SPOTBED_METRICS": str(self.metrics),
+        }
+
+    def _run_script(self, argv: list[str], environment: dict[str, str], deadline_s: float) -> tuple[str, int]:
+        self.lease.check()
+        who: Any = {"user": self.user[0], "group": self.user[1], "extra_groups": []} if self.user else {}
+        with self.log.open("ab") as log:
+            try:
+                process = subprocess.Popen(
+                    argv, cwd=self.cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    start_new_session=not _WINDOWS, **who,
+                )  # fmt: skip
+            except (OSError, ValueError) as error:  # no such shell; a NUL in the environment
+                raise Failed(CANNOT_START, f"cannot start: {error}") from error
+        ended = threading.Event()
+        threading.Thread(target=_await, args=(process, ended), daemon=True).start()
+        try:
+            cause = self._watch(ended, deadline_s)
+            if cause in (TIMEOUT, CHECKPOINTED):
+                _signal_group(process, signal.SIGTERM)
+                ended.wait(self.config.grace_ms / 1000)
+        finally:
+            kill_descendants(process)
+            ended.wait()
+        self.lease.check()
+        code = process.returncode
+        return cause, TIMED_OUT if cause == TIMEOUT else 128 - code if code < 0 else code  # as a shell gives it
+
+    def _watch(self, ended: threading.Event, deadline_s: float) -> str:
+        """Until the process ends or must: the cause."""
+        order = self.folder / "checkpoint-now"
+        while not ended.wait(min(LOOK_EVERY_S, max(0.0, deadline_s - time.monotonic()))):
+            self.lease.check()
+            if self.heard & {signal.SIGTERM, signal.SIGINT}:
+                return INTERRUPTED
+            if self.heard or order.exists():
+                return CHECKPOINTED
+            if time.monotonic() >= deadline_s:
+                return TIMEOUT
+            self._keep_checkpoint()
+        return DONE
+
+    # the checkpoint ---------------------------------------------------------------------------------------------------
+    def _progress_ms(self) -> int:
+        """What the job says that its checkpoint keeps; -1 when it says nothing."""
+        opened = _opened(self.kept / "progress", self.owner)
+        if opened is None:
+            return -1
+        with opened:
+            text = opened.read(64).strip()
+        return int(text) if text.isdigit() and len(text) < 16 else -1
+
+    def _keep_checkpoint(self) -> None:
+        """Keep a newer checkpoint under a prefix of its own, then let the item name it: it is whole, or the last one
+        stands."""
+        progress_ms = self._progress_ms()
+        if progress_ms <= self.safe_ms or self.lease.lost.is_set():
+            return
+        try:
+            self._save(progress_ms)
+        except _outside() as error:
+            note(f"the checkpoint is not kept: {type(error).__name__}")
+
+    def _save(self, progress_ms: int) -> None:
+        self.saves += 1
+        prefix = f"{self.prefix}checkpoint-{self.saves}/"
+        self.bucket.send_all(self.kept, files_below(self.kept), prefix)
+        if self._progress_ms() != progress_ms:  # written while we read: the next look takes the newer one
+            self.bucket.remove(prefix)
+            return
+        self.lease.write(safe_ms={"N": str(progress_ms)}, checkpoint={"S": prefix})
+        before, self.saved, self.safe_ms = self.saved, prefix, progress_ms
+        if before:
+            self.bucket.remove(before)
+
+    # after ------------------------------------------------------------------------------------------------------------
+    def _send_outputs(self, body: dict[str, Any]) -> None:
+        """Upload what the job made below the attempt's prefix; then, if the job names another, copy it there. Who reads
+        either looks for the marker, which comes last."""
+        patterns = [str(each) for each in body.get("outputs") or ()]
+        if not patterns:
+            return
+        names = [name for name in files_below(self.work) if self._is_output(name, patterns)]
+        sent = self.bucket.send_all(self.work, names, f"{self.prefix}output/")
+        manifest = {"schema_version": 1, "job_id": self.order.job, "attempt": self.order.epoch, "files": sent}
+        destination = str(body.get("output_prefix") or "")
+        if destination:
+            self._copy_outputs(sent, destination)
+            self.lease.check()
+            self.bucket.put(destination + MARKER, manifest)
+        self.bucket.put(self.prefix + MARKER, manifest)
+        self.output = f"{self.prefix}output/"
+
+    def _is_output(self, name: str, patterns: list[str]) -> bool:
+        matched = any(fnmatch.fnmatchcase(name, each + "*" if each.endswith("/") else each) for each in patterns)
+        path = self.work / name
+        return matched and path != self.metrics and self.staged.get(name) != _stamp(path)
+
+    def _copy_outputs(self, sent: list[str], destination: str) -> None:
+        if not destination.endswith("/") or destination.startswith(f"{self.config.prefix}jobs/"):
+            raise Failed(USAGE, f"output_prefix {destination!r} must end with / and not lie below jobs/")
+        for name in sent:
+            self.lease.check()
+            if name != MARKER:
+                self.bucket.copy(f"{self.prefix}output/{name}", destination + name)
+
+    def _tell_table(self, exit_code: int, progress_ms: int) -> None:
+        """Keep the log, and where it and the outputs lie; without either the result stands all the same."""
+        log, metrics = f"{self.prefix}log.txt", self._measured()
+        texts = {"log": log, "output": self.output, "metrics": json.dumps(metrics, sort_keys=True) if metrics else ""}
+        values = {name: {"S": text} for name, text in texts.items() if text}
+        try:
+            with self.log.open("rb") as file:
+                self.bucket.send(file, log)
+            self.lease.write(exit_code={"N": str(exit_code)}, safe_ms={"N": str(progress_ms)}, **values)
+        except _outside() as error:
+            note(f"the log is not kept: {type(error).__name__}")
+
+    def _measured(self) -> dict[str, float]:
+        opened = _opened(self.metrics, self.owner)
+        if opened is None:
+            return {}
+        with opened:
+            text = opened.read(LARGEST_METRICS)
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return {}
+        numbers = found.items() if isinstance(found, dict) else ()
+        kept = [(name, value) for name, value in numbers if type(value) in (int, float) and value - value == 0]
+        return dict(kept[:MOST_METRICS])
+
+    def _report(self, cause: str, exit_code: int, progress_ms: int) -> None:
+        """Call Deliver until it has heard; the id makes it hear once."""
+        event = {
+            "v": 1, "is": "AttemptEnded", "at_ms": int(time.time() * 1000), "job": self.order.job,
+            "epoch": self.order.epoch, "cause": cause, "exit_code": exit_code, "progress_ms": progress_ms,
+        }  # fmt: skip
+        payload = {"worker": self.order.worker, "id": f"{self.order.job}/{self.order.epoch}/ended", "event": event}
+        pause_s, until_s = 0.5, time.monotonic() + REPORT_FOR_LEASES * self.config.lease_ms / 1000
+        while time.monotonic() < until_s:
+            self.lease.check()
+            try:
+                return _deliver(self.config, json.dumps(payload).encode())
+            except _outside() as error:
+                note(f"Deliver does not answer: {type(error).__name__}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 30.0)
+        raise LeaseLost  # it expires now, and the job runs again
+
+
+def _await(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _user(config: Config) -> tuple[int, int] | None:
+    """(user, group) of the job's processes when we are root; None: our own."""
+    if _WINDOWS or os.getuid() != 0:
+        return None
+    import pwd
+
+    found = None
+    with contextlib.suppress(KeyError):
+        found = pwd.getpwnam(config.run_as)
+    if found is None or found.pw_uid == 0:
+        raise SystemExit(f"wrapper: run_as is {config.run_as!r}: an unprivileged user is needed")
+    return found.pw_uid, found.pw_gid
+
+
+def _client(service: str, config: Config) -> Any:
+    import boto3
+    from botocore.config import Config as Options
+
+    options = Options(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5})
+    make: Any = boto3.client
+    return make(service, region_name=config.region, endpoint_url=config.endpoint_url, config=options)
+
+
+def _outside() -> tuple[type[Exception], ...]:
+    """What disk, network and AWS raise."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return OSError, Boto3Error, BotoCoreError, ClientError
+
+
+def _deliver(config: Config, payload: bytes) -> None:
+    if config.deliver_url:
+        request = urllib.request.Request(config.deliver_url, payload, {"Content-Type": "application/json"})  # noqa: S310
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 our own configuration
+        return
+    answer = _client("lambda", config).invoke(FunctionName=config.deliver_function, Payload=payload)
+    if "FunctionError" in answer:
+        raise OSError("Deliver failed")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="wrapper.py", description="Run one attempt of a job.", allow_abbrev=False)
+    parser.add_argument("--job", required=True)
+    parser.add_argument("--epoch", required=True, type=int)
+    parser.add_argument("--worker", required=True)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--checkpoint-every-ms", type=int, default=0)
+    parser.add_argument("--order", choices=["checkpoint"])
+    given = parser.parse_args(arguments)
+    if not _WINDOWS:
+        os.umask(0o022)
+    config = Config(**json.loads(Path(given.config).read_text(encoding="utf-8")))
+    if given.order:
+        (attempt_folder(config.work_root, given.job, given.epoch) / "checkpoint-now").touch()
+        return REPORTED
+    attempt = Attempt(given, config)
+    adopt_orphans()
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: attempt.heard.add(number))
+    return attempt.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
