@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HANDLERS = ("aws.functions",)
 DEPLOYERS = {
     *("aws.plan", "aws.package", "aws.policy_json", "aws.target", "aws.prediction", "aws.evidence"),
-    *("aws.change_set", "aws.idle", "aws.wrapper"),
+    *("aws.refusals", "aws.change_set", "aws.idle", "aws.wrapper"),
 }  # what runs on the user's machine, or on an instance
 POLICY_FILE, POOLS_FILE, USER_PACKAGE = "policy.json", "pools.json", "user_policies"
 _OURS = ("aws", "scheduler", "sim", "spotbed")

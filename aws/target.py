@@ -21,6 +21,8 @@ from spotbed.scenario.units import Money, Span
 from spotbed.scenario.yaml_positions import Document, read_document
 
 SCHEMA = "spotbed/target/v1"
+_DAY_S = 86_400
+_LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)  # AWS::Logs::LogGroup, RetentionInDays; those up to a year
 QUANTITIES = ("duration", "money")  # those of the scenario's that a target has
 _STARTS = f"A target starts with `schema: {SCHEMA}`; deploy/TARGET.example.yaml is one."
 
@@ -88,20 +90,31 @@ class Team(Section):
     suffix: Suffix = Field(
         "job.sh", validate_default=False, description="a key that ends so starts a job: its folder is the job"
     )
-    queue: Queue | None = Field(None, description="of its messages; by default STACK-NAME")
+    queue: Queue | None = Field(None, description="where its messages wait; by default the scheduler's own, STACK-jobs")
     work_directory: Directory = Field("/work", validate_default=False, description="where its jobs run on an instance")
 
 
 class Network(Section):
-    """Where instances run. They have no public address: a NAT gateway or endpoints lead to the AWS services."""
+    """Where instances run: subnets of your own, or a network that is made in the zones of the pools.
 
-    vpc: Vpc
-    subnets: Annotated[dict[Zone, Subnet], Field(min_length=1, max_length=30)] = Field(
-        description="one for each zone of a pool"
+    Instances have no public address: a NAT gateway or endpoints lead to the AWS services.
+    """
+
+    vpc: Vpc | None = Field(None, description="your own; without it a network is made")
+    subnets: Annotated[dict[Zone, Subnet], Field(max_length=30)] = Field(
+        {}, description="of your VPC, private, one for each zone of a pool"
     )
     out: Literal["endpoints", "nat"] = Field(
         "endpoints", description="how instances reach AWS services: `plan` compares the cost"
     )
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if self.vpc is not None and not self.subnets:
+            raise refuse("has no subnets", "Give one for each zone: `subnets: {us-east-1a: subnet-...}`.")
+        if self.vpc is None and self.subnets:
+            raise refuse("are of no VPC", "Add `vpc: vpc-...`, or remove them: then a network is made.", "subnets")
+        return self
 
 
 class Images(Section):
@@ -162,10 +175,19 @@ class Alarms(Section):
     email: Email
 
 
+def _kept_by_cloudwatch(seconds: float) -> float:
+    if seconds / _DAY_S not in _LOG_DAYS:
+        days = ", ".join(str(days) for days in _LOG_DAYS)
+        raise refuse("is no time that CloudWatch keeps logs for", f"It is one of {days} days, such as 30d.")
+    return seconds
+
+
 class Retention(Section):
     """How long things are kept."""
 
-    logs: Span = Field(as_written("30d"), description="of the functions, in CloudWatch")
+    logs: Annotated[Span, AfterValidator(_kept_by_cloudwatch)] = Field(
+        as_written("30d"), description="of the functions, in CloudWatch"
+    )
     jobs: Span = Field(as_written("365d"), description="records of ended jobs in the table")
     journal: Span = Field(as_written("365d"), description="in the bucket of the stack")
 
@@ -176,7 +198,7 @@ class Target(Section):
     schema_: Literal["spotbed/target/v1"] = Field(alias="schema", description="the version of this format")
     stack: StackName = Field(description="what the stack is called; the tag that workers carry is named after it")
     region: Region
-    network: Network
+    network: Network = Field(as_written({}), description="where instances run")
     images: Images
     teams: Annotated[Several[Team], Field(min_length=1, max_length=100)]
     instances: Instances = Field(as_written({}), description="what all instances have")
@@ -189,7 +211,7 @@ class Target(Section):
 
     def queue_of(self, team: Team) -> str:
         """The name of a team's queue."""
-        return team.queue or f"{self.stack}-{team.name}"
+        return team.queue or f"{self.stack}-jobs"
 
 
 # reading ------------------------------------------------------------------------------------------------------------
@@ -261,13 +283,11 @@ def _across(document: Document, target: Target) -> Iterator[Problem]:
 
 
 def _twice(document: Document, target: Target) -> Iterator[Problem]:
-    """Teams are called differently, and so are their queues."""
-    names, queues = [team.name for team in target.teams], [target.queue_of(team) for team in target.teams]
-    for number, (name, queue) in enumerate(zip(names, queues, strict=True)):
+    """Teams are called differently."""
+    names = [team.name for team in target.teams]
+    for number, name in enumerate(names):
         if name in names[:number]:
             yield document.problem(f"two teams have the name {name!r}.", ("teams", number, "name"))
-        elif queue in queues[:number]:
-            yield document.problem(f"two teams have the queue {queue!r}.", ("teams", number, "queue"))
 
 
 def _overlapping(document: Document, teams: Iterable[Team]) -> Iterator[Problem]:
@@ -292,7 +312,7 @@ def misfits(target: Target, region: str, pools: Iterable[Mapping[str, Any]], fil
         message = f"is {target.region!r}, and the scenario was compared in {region!r}."
         problems.append(Problem(message, file, path="region", value=target.region))
     for pool in pools:
-        if pool["az"] not in target.network.subnets:
+        if target.network.vpc is not None and pool["az"] not in target.network.subnets:
             message = f"has no subnet in {pool['az']}, where pool {pool['id']!r} is."
             problems.append(Problem(message, file, path="network.subnets"))
         kind = "windows" if pool["os"] == "windows" else str(pool["arch"])

@@ -42,7 +42,7 @@ def test_the_shipped_example_is_valid_in_both_ways(root: Path) -> None:
     path = root / "deploy" / "TARGET.example.yaml"
     target = load_target(path)
     assert target.teams[0].prefix == "jobs/"
-    assert target.queue_of(target.teams[0]) == "spotbed-cpu-team"
+    assert target.queue_of(target.teams[0]) == "spotbed-jobs"
     assert target.retention.logs == 30 * 86_400
     Draft202012Validator(target_schema()).validate(yaml.safe_load(path.read_text()))
 
@@ -56,6 +56,8 @@ def test_the_schema_is_the_shipped_one(root: Path) -> None:
 def test_defaults_of_the_smallest_target(tmp_path: Path) -> None:
     target = load_target(written(tmp_path, SMALLEST))
     assert target.network.out == "endpoints"
+    made = "".join(line for line in SMALLEST.splitlines(keepends=True) if not line.startswith("network"))
+    assert load_target(written(tmp_path, made)).network.vpc is None
     assert (target.teams[0].suffix, target.teams[0].work_directory) == ("job.sh", "/work")
     assert target.instances.instance_store is None
     assert target.spend_cap == 500
@@ -67,6 +69,8 @@ WRONG = [
     ("vpc-0123abcd", "vpc-xyz", 4, "network.vpc", "is no id of a VPC"),
     ("us-east-1a: subnet-0123abcd", "us-east-1a: sub-1", 4, "network.subnets.us-east-1a", "is no id of a subnet"),
     ("us-east-1a:", "eu-west-1a:", 4, "network.subnets.eu-west-1a", "is not in us-east-1"),
+    (", subnets: {us-east-1a: subnet-0123abcd}", "", 4, "network", "has no subnets"),
+    ("vpc: vpc-0123abcd, ", "", 4, "network.subnets", "are of no VPC"),
     ("ami-0123abcd", "my-image", 5, "images.x86_64", "is no image"),
     ("{x86_64: ami-0123abcd}", "{}", 5, "images", "names no image"),
     ("bucket: cpu-jobs", "bucket: Cpu_Jobs", 6, "teams.0.bucket", "is no name of a bucket"),
@@ -75,6 +79,7 @@ WRONG = [
     ("bucket: cpu-jobs", "bucket: cpu-jobs, sufix: x", 6, "teams.0.sufix", "unknown key"),
     ("500 USD", "500", 7, "spend_cap", "without a unit"),
     ("ops@example.com", "ops", 8, "alarms.email", "is no e-mail address"),
+    ("email: ops@example.com}", "email: a@b.co}\nretention: {logs: 8d}", 9, "retention.logs", "CloudWatch"),
     ("schema: spotbed/target/v1", "schema: spotbed/target/v9", 1, "schema", "is not known"),
 ]
 
@@ -99,7 +104,6 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ("team", "message"),
     [
         ("{name: cpu, bucket: other}", "two teams have the name 'cpu'"),
-        ("{name: b, bucket: other, queue: eda-cpu}", "two teams have the queue 'eda-cpu'"),
         ("{name: b, bucket: cpu-jobs, prefix: b/}", "could be a job of 'cpu' as well"),
     ],
 )

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -15,10 +15,13 @@ from spotbed.cli.tables import Format
 from spotbed.cli.terminal import Terminal
 
 _PANEL = "Output"
-Output = Annotated[
-    Format | None,
-    typer.Option("--output", "-o", help="How the result is printed.", rich_help_panel=_PANEL, show_default="table"),
-]
+_PRINTED: dict[str, Any] = {
+    "help": "How the result is printed.",
+    "rich_help_panel": _PANEL,
+    "show_default": "table",
+}
+Output = Annotated[Format | None, typer.Option("--output", "-o", **_PRINTED)]
+_OutputInFull = Annotated[Format | None, typer.Option("--output", **_PRINTED)]  # where -o is a command's own
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.", rich_help_panel=_PANEL)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.", rich_help_panel=_PANEL)]
 Debug = Annotated[bool, typer.Option("--debug", help="The traceback of an error.", rich_help_panel=_PANEL)]
@@ -35,7 +38,7 @@ Work = Callable[..., int | None]
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
     """Register a function whose first parameter is the Terminal, and which returns an exit code or None for 0.
 
-    The options of `_COMMON` may stand before the command's name or after it.
+    The options of `_COMMON` may stand before the command's name or after it. A command may have a -o of its own.
     """
 
     def register(work: Work) -> Work:
@@ -83,9 +86,12 @@ def _give_signature(guarded: Callable[..., None], work: Work) -> None:
     own = list(inspect.signature(work).parameters.values())[1:]
     parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
     parameters += [parameter.replace(annotation=hints[parameter.name], kind=kind) for parameter in own]
+    common = _COMMON
+    if any("-o" in (getattr(each, "param_decls", None) or ()) for hint in hints.values() for each in get_args(hint)):
+        common = {**_COMMON, "output": (_OutputInFull, None)}
     parameters += [
         inspect.Parameter(option, kind, annotation=annotation, default=default)
-        for option, (annotation, default) in _COMMON.items()
+        for option, (annotation, default) in common.items()
     ]
     setattr(guarded, "__signature__", inspect.Signature(parameters))  # noqa: B010 mypy knows no such attribute
     guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

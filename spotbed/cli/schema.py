@@ -35,3 +35,12 @@ def target(terminal: Terminal) -> None:
     from spotbed.cli.tables import to_json
 
     terminal.text(to_json(target_schema()))
+
+
+@command(app)
+def plan(terminal: Terminal) -> None:
+    """The schema of the file that `spotbed plan` writes."""
+    from aws.plan import plan_schema
+    from spotbed.cli.tables import to_json
+
+    terminal.text(to_json(plan_schema()))

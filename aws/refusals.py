@@ -1,0 +1,57 @@
+"""Which policies cannot be deployed, and why: what the fleet on AWS cannot observe, and what Lambda does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aws.package import check_user_source
+from scheduler.observation import SOURCES
+from scheduler.policies.backfill import CENTRAL_ONLY
+from scheduler.policy import NOTHING_NEEDED, POINTS
+from spotbed.build import Blueprint
+from spotbed.errors import InputError, Problem
+from spotbed.policies.compose import Composed
+from spotbed.policies.load import source_file, source_of
+
+_ARCHITECTURE = "decoupled"
+_MODEL_NEEDS = "which no program gives: it is a model for papers"
+
+
+def refuse_undeployable(made: Blueprint, composed: Composed) -> None:
+    """Raise InputError for what cannot be deployed: the fleet on AWS cannot observe it, or Lambda does not have it."""
+    problems = list(_refusals(made, composed))
+    if problems:
+        raise InputError(problems)
+    for kind in {type(part) for part in composed.parts.values()}:
+        if not kind.__module__.startswith("scheduler."):
+            check_user_source(str(source_file(kind)), source_of(kind))
+
+
+def _refusals(made: Blueprint, composed: Composed) -> Iterator[Problem]:
+    scenario = made.scenario
+    positions = scenario.positions
+    assert positions is not None, "it was read from a file"
+    number = [entry.label for entry in scenario.policies].index(composed.label)
+    if scenario.capacity.cluster:
+        yield positions.problem("a cluster of your own is not launched on AWS.", ("capacity", "cluster"))
+    if not made.preset.charged:
+        text = "services without latency, limit or charge are not what the policy would meet."
+        yield positions.problem(text, ("services",), hint="Compare under `services: {preset: aws-us-east-1}`.")
+    if composed.architecture != _ARCHITECTURE:
+        text = f"{composed.architecture!r} cannot be deployed: what runs on AWS is {_ARCHITECTURE!r}."
+        yield positions.problem(text, ("policies", number, "architecture"))
+    for point in POINTS:
+        for need in sorted(getattr(composed.parts[point], "needs", NOTHING_NEEDED)):
+            reason = _unobservable(need)
+            if reason:
+                text = f"{composed.names[point]!r} cannot be deployed: it needs `{need}`, {reason}."
+                yield positions.problem(text, ("policies", number, point))
+
+
+def _unobservable(need: str) -> str:
+    """Why the fleet on AWS cannot have what a policy needs; empty if it can."""
+    if need in SOURCES:
+        return "" if SOURCES[need].aws is not None else "and no AWS call answers that"
+    if need in CENTRAL_ONLY:
+        return "and no part of a decoupled scheduler sees the whole queue"
+    return _MODEL_NEEDS
