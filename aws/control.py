@@ -1,0 +1,125 @@
+"""The decoupled scheduler on AWS: what its functions do, with everything that they need handed in.
+
+One `Control` is what a function has: the tables, the policy, the plugs through which instances, executions and
+messages are reached, and a clock. Times are integer milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aws.store import Store, WorkerRow
+from scheduler.commands import Checkpoint, Start
+from scheduler.policy import Policy
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A pool of the plan. `group` is the Auto Scaling group that holds its instances; sizes are those of a slot."""
+
+    id: str
+    instance_type: str
+    az: str
+    purchase: str
+    max: int
+    vcpus: float
+    memory_gib: float
+    gpus: int
+    on_demand_usd_per_hour: float
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How many instances were granted, the workers that are known already, and why there are not more."""
+
+    granted: int
+    names: Sequence[str] = ()
+    reason: str = ""
+
+
+class Target(Protocol):
+    """Where attempts run: SSM on EC2, or the processes of a local fleet. Everything may be asked twice."""
+
+    def start(self, worker: WorkerRow, command: Start) -> bool:
+        """Start the wrapper; False when the instance is gone."""
+        ...
+
+    def checkpoint(self, worker: WorkerRow, command: Checkpoint) -> None:
+        """Tell the wrapper to write a checkpoint and end the attempt."""
+        ...
+
+    def stop(self, worker: WorkerRow, reason: str) -> None:
+        """Terminate the instance, if it is there."""
+        ...
+
+    def protect(self, worker: WorkerRow, on: bool) -> None: ...
+
+    def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
+        """Ask for instances, once for each command id."""
+        ...
+
+    def live(self) -> Mapping[str, str]:
+        """Workers whose instances are there -> the ids of their pools."""
+        ...
+
+    def price_usd_per_hour(self, pool: PoolSpec) -> float: ...
+
+
+class Executions(Protocol):
+    """Step Functions."""
+
+    def start(self, worker: str, generation: int) -> None:
+        """Start the execution {worker}-{generation}, unless it has been started."""
+        ...
+
+    def answer(self, token: str) -> None:
+        """Let the parked execution go on. A token that has timed out is no error."""
+        ...
+
+
+class Hints(Protocol):
+    """Tells idle workers that a job may be waiting."""
+
+    def wake(self, worker: str, event_id: str) -> None:
+        """Let Deliver hear `Woken` for the worker, soon and not within this call."""
+        ...
+
+
+class Timers(Protocol):
+    """Timers of jobs: delays of retries, and when to ask again where a job may run."""
+
+    def set(self, job_id: str, after_ms: int) -> None:
+        """Call `jobs.expire` for the job after this time; the reaper finds what was forgotten."""
+        ...
+
+
+class JournalSink(Protocol):
+    """Takes what the roles hear and order (spotbed.journal.Journal, or lines of a log)."""
+
+    def step(self, role: str, subject: str, event: Any, commands: Sequence[Any]) -> None: ...
+
+
+class Messages(Protocol):
+    """What others are told: ends of jobs, and transitions on the bus."""
+
+    def ended(self, job_id: str, phase: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a function has. `now_ms` is the only clock."""
+
+    store: Store
+    policy: Policy
+    target: Target
+    executions: Executions
+    messages: Messages
+    timers: Timers
+    hints: Hints
+    journal: JournalSink
+    pools: Mapping[str, PoolSpec]
+    now_ms: Callable[[], int]
+    budget_usd: float = 0.0

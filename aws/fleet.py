@@ -1,0 +1,204 @@
+"""The Fleet function: at each tick it finds what nobody would otherwise, looks, decides and launches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws import jobs, workers
+from aws.classes import spec_of
+from aws.control import Control, PoolSpec
+from aws.store import Item, Write, packed, unpacked
+from scheduler import fleet as fleet_role
+from scheduler.commands import BudgetReached, Launch, Move, Route, StopWorker, command_id
+from scheduler.events import (
+    LaunchFailed,
+    LaunchSucceeded,
+    Lost,
+    MoveOrdered,
+    Routed,
+    StopOrdered,
+    Tick,
+)
+from scheduler.fleet import Fleet
+from scheduler.observation import ClassCount, Observation, PoolCount
+
+STATE = "fleet"
+
+
+def tick(control: Control) -> None:
+    """Reap, then decide, if anything waits or the policy moves jobs."""
+    reap(control)
+    counters = control.store.counters()
+    waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
+    if waits or control.policy.move.moves or control.budget_usd:
+        hears(control, Tick(control.now_ms(), observe(control, counters)))
+
+
+def reap(control: Control) -> None:
+    """Leases and timers that are due; and workers whose instance is gone without a word. One that runs a job shows
+    that by its lease, any other by what it has not done for as long as a lease."""
+    live = control.target.live()
+    for job_id in control.store.due(control.now_ms()):
+        holder = jobs.expire(control, job_id)
+        if holder and holder not in live:
+            workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))
+    for row in control.store.unfinished():
+        silent_ms = control.now_ms() - row.changed_ms
+        if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
+            workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
+        elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
+            _nudge(control, row.name)
+
+
+def _nudge(control: Control, worker: str) -> None:
+    """Something is left to do, and the execution may be asleep: let it look again."""
+    token, ended = control.store.take_token(worker)
+    if ended:
+        workers.run(control, worker)
+    if token:
+        control.executions.answer(token)
+
+
+def hears(control: Control, event: Any) -> None:
+    """Step the fleet's record, by compare-and-set, and perform what it orders."""
+    store = control.store
+    item = store.read(store.tables.fleet, {"key": STATE})
+    if item is None:
+        store.put_new(store.tables.fleet, {"key": STATE, "state": packed(Fleet()), "version": 0}, "key")
+        item = {"state": packed(Fleet()), "version": 0}
+    before: Fleet = unpacked(item["state"])
+    after, commands = fleet_role.step(before, event, control.policy)
+    version = int(item["version"]) + 1
+    if after != before or commands:
+        changed = Write(
+            store.tables.fleet,
+            {"key": STATE},
+            sets={"state": packed(after), "version": version},
+            condition="#v = :v",
+            names={"#v": "version"},
+            values={"v": version - 1},
+        )
+        if not store.write(changed):
+            return  # another tick was faster: its orders hold
+    if commands or not isinstance(event, Tick):
+        control.journal.step("fleet", after.queue, event, commands)
+    for place, command in enumerate(commands):
+        perform(control, command_id(after.queue, version, place), command)
+
+
+def perform(control: Control, identity: str, command: Any) -> None:
+    match command:
+        case Launch():
+            launch(control, identity, command)
+        case Route():
+            jobs.hears(control, command.job, Routed(control.now_ms(), command.purchase))
+        case Move():
+            workers.deliver(control, command.worker, identity, packed(MoveOrdered(control.now_ms())))
+        case StopWorker():
+            workers.deliver(control, command.worker, identity, packed(StopOrdered(control.now_ms(), command.reason)))
+        case BudgetReached():
+            control.messages.ended("", "budget", f"{command.budget_usd:.2f} USD are spent: no more launches")
+        case _:
+            raise NotImplementedError(command)
+
+
+def launch(control: Control, identity: str, order: Launch) -> None:
+    """Ask for instances, make the records of their workers, and tell the fleet how it went."""
+    pool, now = control.pools[order.pool], control.now_ms()
+    launched = control.target.launch(pool, order.count, identity)
+    granted = launched.granted
+    outcome = {
+        "last_launch": "ok" if granted == order.count else "failed",
+        "last_launch_ms": now,
+        "serves": order.serves,  # for which class the instances are that Auto Scaling will tell of
+    }
+    counted = {"booting": granted} if granted else {}
+    control.store.write(Write(control.store.tables.fleet, {"key": f"pool#{pool.id}"}, sets=outcome, adds=counted))
+    for name in launched.names:
+        workers.create(control, name, pool.id, pool.purchase, order.serves)
+    if granted:
+        control.store.write(control.store.counted(f"class#{order.serves}", booting=granted))
+        hears(control, LaunchSucceeded(now, pool.id, granted))
+    if granted < order.count:
+        hears(control, LaunchFailed(now, pool.id, order.count - granted, launched.reason or "capacity"))
+
+
+# what it sees -------------------------------------------------------------------------------------------------------
+def observe(control: Control, counters: dict[str, Item]) -> Observation:
+    """The fleet's view, from the counters of the table."""
+    settings = control.policy.settings
+    return Observation(
+        classes=tuple(
+            _class(control, key.removeprefix("class#"), item)
+            for key, item in counters.items()
+            if key.startswith("class#") and "shape" in item
+        ),
+        pools=tuple(_pool(control, pool, counters.get(f"pool#{pool.id}", {})) for pool in control.pools.values()),
+        jobs=(),
+        spent_usd=_spent_usd(control, counters) if control.budget_usd else 0.0,
+        budget_usd=control.budget_usd,
+        changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
+        reaction_ms=settings.reaction_ms,
+    )
+
+
+def _class(control: Control, key: str, item: Item) -> ClassCount:
+    spec = spec_of(item)
+    oldest_ms = -1
+    if int(item.get("queued", 0)) > 0:
+        first = control.store.first_sort(key)
+        oldest_ms = int(first.split("#")[1]) if first else -1
+    queued, work_ms, busy, booting, idle = (
+        int(item.get(name, 0)) for name in ("queued", "queued_work_ms", "busy", "booting", "idle")
+    )
+    return ClassCount(
+        key,
+        item["shape"],
+        item["purchase"],
+        "*",
+        spec.vcpus,
+        spec.memory_gib,
+        spec.gpus,
+        queued,
+        work_ms,
+        oldest_ms,
+        busy,
+        booting,
+        idle,
+    )
+
+
+def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
+    states = [int(item.get(name, 0)) for name in ("booting", "busy", "idle")]
+    return PoolCount(
+        id=pool.id,
+        instance_type=pool.instance_type,
+        az=pool.az,
+        purchase=pool.purchase,
+        vcpus=int(pool.vcpus),
+        memory_gib=pool.memory_gib,
+        gpus=pool.gpus,
+        max=pool.max,
+        price_usd_per_hour=control.target.price_usd_per_hour(pool),
+        on_demand_usd_per_hour=pool.on_demand_usd_per_hour,
+        booting=states[0],
+        busy=states[1],
+        idle=states[2],
+        last_launch=str(item.get("last_launch", "")),
+        last_launch_ms=int(item.get("last_launch_ms", 0)),
+        interruptions=int(item.get("interruptions", 0)),
+        worker_ms=int(item.get("worker_ms", 0)),
+        available_now=False,  # no call of AWS answers this; a policy that needs it is not deployed
+    )
+
+
+def _spent_usd(control: Control, counters: dict[str, Item]) -> float:
+    """What instances have cost: time by pool, those that run included, at the price of now."""
+    now, total = control.now_ms(), 0.0
+    running: dict[str, int] = {}
+    for row in control.store.unfinished():
+        running[row.pool] = running.get(row.pool, 0) + now - row.requested_ms
+    for pool in control.pools.values():
+        time_ms = int(counters.get(f"pool#{pool.id}", {}).get("worker_ms", 0)) + running.get(pool.id, 0)
+        total += time_ms / 3_600_000 * control.target.price_usd_per_hour(pool)
+    return total

@@ -1,0 +1,156 @@
+"""The Lambda handlers: each makes `Control` from its environment, once for each process, and calls a function of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from aws import fleet as fleet_function
+from aws import jobs, workers
+from aws.control import Control, PoolSpec
+from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
+from aws.policy import policy_from
+from aws.store import Store, Tables, packed, unpacked
+from aws.translate import BadMessage, from_eventbridge, from_message, timer_of
+from scheduler.codec import encode
+from scheduler.events import InterruptionSeen, Woken
+
+# One layer of retries with an end: what still fails is tried again by Step Functions, EventBridge or SQS.
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10)
+LAUNCHED = "EC2 Instance Launch Successful"
+
+
+class LogJournal:
+    """The journal as lines of the function's log; `verify` reads them."""
+
+    def step(self, role: str, subject: str, event: Any, commands: Sequence[Any]) -> None:
+        line = [event.at_ms, role, subject, encode(event), [encode(command) for command in commands]]
+        sys.stdout.write(json.dumps({"journal": line}, separators=(",", ":")) + "\n")
+
+
+@cache
+def control() -> Control:
+    """What this function has. Credentials, region and endpoints come from the environment, as boto3 reads them."""
+    given = os.environ
+
+    def client(name: str) -> Any:
+        return boto3.client(name, config=CONFIG)  # type: ignore[call-overload]
+
+    pools = {each["id"]: PoolSpec(**each) for each in json.loads(given["POOLS_JSON"])}
+    return Control(
+        Store(client("dynamodb"), Tables(given["JOBS_TABLE"], given["WORKERS_TABLE"], given["FLEET_TABLE"])),
+        policy_from(json.loads(given["POLICY_JSON"])),
+        Ec2Fleet(
+            client("ssm"),
+            client("autoscaling"),
+            client("ec2"),
+            given["DOCUMENT"],
+            pools,
+            lambda: dt.datetime.now(dt.UTC),
+        ),
+        StepFunctions(client("stepfunctions"), given["STATE_MACHINE_ARN"]),
+        Queues(client("sqs"), client("events"), given["FINISHED_QUEUE_URL"], given["DEAD_QUEUE_URL"]),
+        DelayedMessages(client("sqs"), given["QUEUE_URL"]),
+        AsynchronousCalls(client("lambda"), given["DELIVER_FUNCTION"]),
+        LogJournal(),
+        pools,
+        lambda: time.time_ns() // 1_000_000,
+        float(given.get("BUDGET_USD", "0")),
+    )
+
+
+def intake(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """Messages of the queue become records. A message that is no job is put aside, and told so."""
+    mine, failed = given or control(), []
+    for message in event["Records"]:
+        if (timer := timer_of(message["body"])) is not None:
+            _fires(mine, timer)
+            continue
+        try:
+            submission = from_message(message["body"], mine.now_ms())
+        except BadMessage as error:
+            mine.messages.ended(message["messageId"], "refused", str(error))
+            continue
+        try:
+            jobs.submit(mine, submission.ticket, submission.body, submission.after)
+        except jobs.Collision:
+            failed.append({"itemIdentifier": message["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+def _fires(mine: Control, job_id: str) -> None:
+    """A delayed message of a job's timer: it is due, or as much of it as one message can wait is over."""
+    row = mine.store.job(job_id)
+    left_ms = 0 if row is None else int(row.item.get("lease_until_ms", 0)) - mine.now_ms()
+    if row is not None and left_ms > 0 and "timer" in row.item:
+        mine.timers.set(job_id, left_ms)
+    else:
+        jobs.expire(mine, job_id)
+
+
+def deliver(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """An event for a worker: from the wrapper, or from EC2 and Auto Scaling over EventBridge."""
+    mine = given or control()
+    if event.get("wakes"):
+        workers.deliver(mine, event["worker"], event["id"], packed(Woken(mine.now_ms())))
+        return {}
+    if "worker" in event:
+        workers.deliver(mine, event["worker"], event["id"], packed(unpacked(json.dumps(event["event"]))))
+        return {}
+    if event.get("detail-type") == LAUNCHED:
+        _launched(mine, event["detail"])
+        return {}
+    heard = from_eventbridge(event, mine.now_ms())
+    if heard is not None:
+        for worker in mine.store.workers_of(heard.instance):
+            workers.deliver(mine, worker, heard.event_id, packed(heard.event))
+            if heard.interrupts:
+                pool = _pool_of(mine, worker)
+                mine.store.write(mine.store.counted(f"pool#{pool}", interruptions=1))
+                fleet_function.hears(mine, InterruptionSeen(mine.now_ms(), pool))
+    return {}
+
+
+def _pool_of(mine: Control, worker: str) -> str:
+    row = mine.store.worker(worker)
+    return "" if row is None else row.pool
+
+
+def _launched(mine: Control, detail: dict[str, Any]) -> None:
+    """Auto Scaling has launched an instance: it is a worker of the class for which its pool was last asked."""
+    pool = next((each for each in mine.pools.values() if each.group == detail.get("AutoScalingGroupName")), None)
+    if pool is not None:
+        item = mine.store.read(mine.store.tables.fleet, {"key": f"pool#{pool.id}"}) or {}
+        workers.create(mine, str(detail["EC2InstanceId"]), pool.id, pool.purchase, str(item.get("serves", "")))
+
+
+def step(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """A state of the worker's execution."""
+    after = workers.step(given or control(), event["worker"], int(event.get("generation", 0)))
+    return {
+        "worker": after.worker,
+        "generation": after.generation,
+        "next": after.next,
+        "timeout_s": after.timeout_s,
+    }
+
+
+def park(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """A state of the worker's execution, with its task token."""
+    workers.park(given or control(), event["worker"], event["token"])
+    return {}
+
+
+def fleet(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """The fleet's tick."""
+    fleet_function.tick(given or control())
+    return {}

@@ -1,0 +1,254 @@
+"""The job role, in whichever function hears the event: compare-and-set on the record's version; the loser reads again.
+
+The record, the index of its class, its lease or timer, and the counters of the class change in one transaction. What
+the job orders is performed after that write; each order may be performed twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
+from aws.control import Control
+from aws.store import Item, JobRow, Write, packed, unpacked
+from scheduler import job as job_role
+from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
+from scheduler.events import (
+    AttemptEnded,
+    Claimed,
+    DependencyFailed,
+    DependencyMet,
+    LeaseExpired,
+    Submitted,
+    TimerFired,
+)
+from scheduler.job_record import Job, Rare, Ticket
+
+FINAL = frozenset({"done", "failed", "cancelled"})
+DELAY = "delay"
+_TRIES = 25  # of a write that collides with others
+
+
+class Collision(Exception):
+    """A record changed each time that it was to be written: the function is called again."""
+
+
+def submit(control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[str, ...] = ()) -> bool:
+    """A message becomes a record; False when there was one under this id. Comes twice: changes nothing."""
+    waits = [each for each in after if not _is_done(control, each)]
+    job = Job(ticket, rare=Rare(waiting_for=len(waits)))
+    item: Item = {
+        "job_id": ticket.id,
+        "state": packed(job),
+        "version": 0,
+        "phase": job.phase,
+        "epoch": 0,
+        "submitted_ms": ticket.submit_ms,
+        "attempts": 0,
+        "safe_ms": 0,
+        "tenant": ticket.spec.tenant,
+        "body": json.dumps(body, sort_keys=True),
+    }
+    if waits:
+        item["waits_on"] = set(waits)
+    new = control.store.put_new(control.store.tables.jobs, item, "job_id")
+    hears(control, ticket.id, Submitted(control.now_ms()))
+    for each in waits:
+        _await(control, each, ticket.id)
+    return new
+
+
+def _is_done(control: Control, job_id: str) -> bool:
+    row = control.store.job(job_id)
+    return row is not None and row.record.phase == "done"
+
+
+def _await(control: Control, earlier: str, job_id: str) -> None:
+    """The earlier job shall tell this one how it ended; if it has ended meanwhile, it is told now."""
+    tables = control.store.tables
+    told = Write(
+        tables.jobs,
+        {"job_id": earlier},
+        adds={"dependants": {job_id}},
+        condition="attribute_exists(job_id) AND NOT #p IN (:done, :failed, :cancelled)",
+        names={"#p": "phase"},
+        values={name: name for name in FINAL},
+    )
+    if not control.store.write(told):
+        row = control.store.job(earlier)
+        _tell(control, job_id, earlier, done=row is not None and row.record.phase == "done")
+
+
+def hears(control: Control, job_id: str, event: Any) -> JobRow | None:
+    """Step the job and perform what it orders; the row after that, or None when there is no such job."""
+    for _ in range(_TRIES):
+        row = control.store.job(job_id)
+        if row is None:
+            return None
+        after, commands, writes = stepped(control, row, event)
+        if after == row.record and not commands:  # late, or under an older epoch
+            control.journal.step("job", job_id, event, ())
+            return row
+        if control.store.write(*writes):
+            return written(control, row, after, event, commands)
+    raise Collision(job_id)
+
+
+def stepped(control: Control, row: JobRow, event: Any, holder: str = "") -> tuple[Job, tuple[Any, ...], list[Write]]:
+    """(the record after the event, its orders, the writes of both)."""
+    before = row.record
+    after, commands = job_role.step(before, event, control.policy)
+    return after, commands, [_update(control, row, after, commands, holder), *_counters(control, before, after)]
+
+
+def written(control: Control, row: JobRow, after: Job, event: Any, commands: tuple[Any, ...]) -> JobRow:
+    """The write has succeeded: note it, and perform what was ordered."""
+    job_id = after.ticket.id
+    control.journal.step("job", job_id, event, commands)
+    for place, command in enumerate(commands):
+        _perform(control, after, command_id(job_id, row.version + 1, place), command)
+    if after.phase in FINAL and row.record.phase not in FINAL:
+        reason = next((each.reason for each in commands if isinstance(each, GiveUp)), "")
+        control.messages.ended(job_id, after.phase, reason)
+    return JobRow(after, row.version + 1, row.item)
+
+
+def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...], holder: str) -> Write:
+    sets: Item = {"state": packed(after), "version": row.version + 1, "phase": after.phase, "epoch": after.epoch}
+    removes = ["queue_class", "sort", "lease", "lease_until_ms", "timer"]
+    now = control.now_ms()
+    for command in commands:
+        if isinstance(command, Queue):
+            sets |= {
+                "queue_class": class_of(after),
+                "sort": sort_key(command.key, after.ticket.submit_ms, after.ticket.id),
+            }
+        elif isinstance(command, Delay | SetTimer):
+            name = DELAY if isinstance(command, Delay) else command.name
+            sets |= {"lease": "1", "lease_until_ms": now + command.after_ms, "timer": name}
+    if after.phase == row.record.phase == "queued" and "queue_class" not in sets:
+        removes = removes[2:]  # it waits where it waited
+    if holder:
+        sets |= {"holder": holder, "lease": "1", "lease_until_ms": now + control.policy.settings.lease_ms,
+                 "safe_ms": after.progress_ms, "attempts": int(row.item.get("attempts", 0)) + 1}  # fmt: skip
+    if after.phase in FINAL:
+        sets["ended_ms"] = now
+    return Write(
+        control.store.tables.jobs,
+        {"job_id": after.ticket.id},
+        sets=sets,
+        removes=[name for name in removes if name not in sets],
+        condition="#v = :v",
+        names={"#v": "version"},
+        values={"v": row.version},
+    )
+
+
+def _counters(control: Control, before: Job, after: Job) -> list[Write]:
+    """What waits and runs of each class, as this step changes it."""
+    changes = merged(_counts(before, -1), _counts(after, 1))
+    writes = []
+    for key, counters in changes.items():
+        spec = after.ticket.spec
+        shape: Item = {
+            "shape": shape_name(spec),
+            "purchase": key.split("|")[1],
+            "vcpus": spec.vcpus,
+            "memory_gib": spec.memory_gib,
+            "gpus": spec.gpus,
+        }
+        made = {"made_ms": control.now_ms()}
+        writes.append(Write(control.store.tables.fleet, {"key": key}, sets=shape, adds=counters, firsts=made))
+    return writes
+
+
+def _counts(job: Job, sign: int) -> Iterator[tuple[str, str, int]]:
+    key = f"class#{class_of(job)}"
+    if job.phase == "queued":
+        yield key, "queued", sign
+        yield key, "queued_work_ms", sign * work_left_ms(job)
+    elif job.phase == "leased":
+        yield key, "busy", sign
+
+
+# what a job orders --------------------------------------------------------------------------------------------------
+def _perform(control: Control, job: Job, identity: str, command: Any) -> None:
+    match command:
+        case Queue():
+            wake(control, job, identity)
+        case ReleaseDependants():
+            _release_dependants(control, job, command.done)
+        case Delay() | SetTimer():
+            control.timers.set(job.ticket.id, command.after_ms)
+        case Unqueue() | GiveUp():
+            pass  # written with the record; the end is told by `written`
+        case _:
+            raise NotImplementedError(command)
+
+
+def wake(control: Control, job: Job, identity: str) -> None:
+    """A hint to the worker that has idled longest among those that could run the job and have no hint yet."""
+    for row in control.store.idle():
+        pool = control.pools.get(row.pool)
+        if pool is None or row.record.phase != "idle" or not serves(pool, job.ticket.spec, job.purchase):
+            continue
+        hinted = Write(
+            control.store.tables.workers,
+            {"worker": row.name},
+            removes=["idle_since"],
+            condition="attribute_exists(idle_since) AND #v = :v",
+            names={"#v": "version"},
+            values={"v": row.version},
+        )
+        if control.store.write(hinted):
+            control.hints.wake(row.name, identity)
+            return
+
+
+def _release_dependants(control: Control, job: Job, done: bool) -> None:
+    row = control.store.job(job.ticket.id)
+    for dependant in sorted(row.item.get("dependants", ())) if row is not None else ():
+        _tell(control, dependant, job.ticket.id, done=done)
+
+
+def _tell(control: Control, job_id: str, earlier: str, *, done: bool) -> None:
+    if not done:
+        hears(control, job_id, DependencyFailed(control.now_ms()))
+        return
+    left = control.store.strike(control.store.tables.jobs, {"job_id": job_id}, "waits_on", earlier)
+    hears(control, job_id, DependencyMet(control.now_ms(), left))
+
+
+# what the reaper finds ----------------------------------------------------------------------------------------------
+def expire(control: Control, job_id: str) -> str:
+    """The lease of a job has expired, or its timer has come. Returns the worker that held the lease, or ""."""
+    row = control.store.job(job_id)
+    now = control.now_ms()
+    if row is None or int(row.item.get("lease_until_ms", now + 1)) > now:
+        return ""
+    if row.record.phase == "leased":
+        hears(control, job_id, LeaseExpired(now, row.record.epoch, row.safe_ms))
+        return str(row.item.get("holder", ""))
+    hears(control, job_id, TimerFired(now, str(row.item.get("timer", DELAY))))
+    return ""
+
+
+def attempt_ended(control: Control, job_id: str, epoch: int, cause: str, exit_code: int, progress_ms: int) -> None:
+    """A worker reports; what the wrapper wrote last is what is safe, where the worker does not know better."""
+    row = control.store.job(job_id)
+    if row is None:
+        return
+    safe_ms = max(progress_ms, row.safe_ms) if row.record.epoch == epoch else progress_ms
+    hears(control, job_id, AttemptEnded(control.now_ms(), job_id, epoch, cause, exit_code, safe_ms))
+
+
+def claim_writes(control: Control, row: JobRow, worker: str) -> tuple[Job, Claimed, list[Write]] | None:
+    """(the leased record, the event, its writes) if the job can be claimed now."""
+    event = Claimed(control.now_ms(), worker)
+    after, _, writes = stepped(control, row, event, holder=worker)
+    return None if after.epoch == row.record.epoch else (after, event, writes)
+
+
+__all__ = ["Collision", "attempt_ended", "claim_writes", "expire", "hears", "submit", "unpacked", "wake", "written"]

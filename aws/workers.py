@@ -1,0 +1,270 @@
+"""Deliver, Step and Park: how a worker's record, inbox and parked execution make one machine.
+
+*Deliver* appends an event to the inbox unless its id was there, takes the parked token, and answers it. *Step* loads
+the record and the first event, decides, writes the new state and the orders in one conditional write, performs the
+orders and clears them. *Park* keeps the token only while there is nothing to hear. Whatever breaks off in between is
+done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aws import jobs
+from aws.classes import merged, served_by
+from aws.control import Control
+from aws.store import Item, WorkerRow, Write, packed, unpacked
+from scheduler import worker as worker_role
+from scheduler.commands import (
+    Checkpoint,
+    Claim,
+    Complete,
+    Fail,
+    Protect,
+    Release,
+    RollOver,
+    SetTimer,
+    Start,
+    Stop,
+    command_id,
+)
+from scheduler.events import DONE, JobClaimed, Lost, NothingToClaim, TimerFired
+from scheduler.worker import BOOT, Badge, Worker
+
+# Which counter a worker is in, by its phase; one that claims or leaves stays where it was.
+COUNTED = {"booting": "booting", "idle": "idle", "running": "busy", "noticed": "busy", "draining": "busy",
+           "moving": "busy", "stopping": "", "gone": ""}  # fmt: skip
+STEP, PARK, END = "step", "park", "end"
+FOREVER_S = 365 * 86_400  # Park's longest wait: of an execution on AWS, a year
+
+
+@dataclass(frozen=True)
+class Next:
+    """What the execution does now; `timeout_s` is Park's."""
+
+    worker: str
+    generation: int
+    next: str
+    timeout_s: int = FOREVER_S
+
+
+def create(control: Control, name: str, pool: str, purchase: str, serves: str) -> bool:
+    """The record of a worker whose instance was requested (and counted); it waits for the agent to register."""
+    now = control.now_ms()
+    item: Item = {
+        "worker": name,
+        "state": packed(Worker(Badge(name, pool, purchase))),
+        "version": 0,
+        "inbox": [],
+        "outbox": [],
+        "pool": pool,
+        "serves": serves,
+        "counted": "booting",
+        "requested_ms": now,
+        "timer_name": BOOT,
+        "timer_ms": now + control.policy.settings.boot_timeout_ms,
+    }
+    if not control.store.put_new(control.store.tables.workers, item, "worker"):
+        return False
+    control.executions.start(name, 0)
+    return True
+
+
+# Deliver ------------------------------------------------------------------------------------------------------------
+def deliver(control: Control, worker: str, event_id: str, event: str) -> None:
+    """An event for a worker; one that comes again under its id changes nothing."""
+    control.store.append_event(worker, event_id, event)
+    token, ended = control.store.take_token(worker)
+    if ended:
+        run(control, worker)  # what comes after the end: Deliver itself runs the Step
+    if token:
+        control.executions.answer(token)
+
+
+def run(control: Control, worker: str) -> None:
+    """Step a worker that no execution serves until it has heard everything."""
+    while (row := control.store.worker(worker)) is not None and (row.inbox or row.outbox):
+        step(control, worker, row.record.generation)
+
+
+# Step ---------------------------------------------------------------------------------------------------------------
+def step(control: Control, worker: str, generation: int) -> Next:
+    """Perform what is left of the last step, or hear the next event; says what the execution does then."""
+    row = control.store.worker(worker)
+    if row is None:
+        return Next(worker, generation, END)
+    if not row.outbox:
+        row = _hear(control, row) or row
+    ordered = [(identity, unpacked(text)) for identity, text in row.outbox]
+    for identity, command in sorted(ordered, key=lambda each: isinstance(each[1], RollOver)):  # the next execution last
+        perform(control, row, identity, command)
+    if row.outbox:
+        control.store.clear_outbox(row)
+    return after(control, worker, generation)
+
+
+def after(control: Control, worker: str, generation: int) -> Next:
+    """What the execution of this generation does next: step, park, or end."""
+    row = control.store.worker(worker)
+    if row is None or row.record.generation > generation:
+        return Next(worker, generation, END)  # another execution serves the worker
+    if row.inbox or row.outbox:
+        return Next(worker, generation, STEP)
+    if row.record.phase == "gone":
+        return Next(worker, generation, END if control.store.end(worker) else STEP)
+    if row.timer is None:
+        return Next(worker, generation, PARK)
+    left_ms = row.timer[1] - control.now_ms()
+    return Next(worker, generation, PARK if left_ms > 0 else STEP, max(1, -(-left_ms // 1000)))
+
+
+def _hear(control: Control, row: WorkerRow) -> WorkerRow | None:
+    """Decide, and write state and outbox together if nobody else has written; None when there was nothing to hear."""
+    now = control.now_ms()
+    if row.inbox:
+        event_id, event = row.inbox[0][0], unpacked(row.inbox[0][1])
+    elif row.timer is not None and row.timer[1] <= now:
+        event_id, event = "", TimerFired(now, row.timer[0])
+    else:
+        return None
+    state, commands = worker_role.step(row.record, event, control.policy)
+    outbox = [(command_id(row.name, row.version + 1, place), packed(each)) for place, each in enumerate(commands)]
+    if not control.store.write(_state(control, row, state, commands, outbox, event_id), *_moved(control, row, state)):
+        return None
+    control.journal.step("worker", row.name, event, commands)
+    return replace(row, record=state, version=row.version + 1, outbox=outbox)
+
+
+def _state(
+    control: Control,
+    row: WorkerRow,
+    state: Worker,
+    commands: tuple[Any, ...],
+    outbox: list[tuple[str, str]],
+    event_id: str,
+) -> Write:
+    sets: Item = {
+        "state": packed(state),
+        "version": row.version + 1,
+        "changed_ms": control.now_ms(),
+        "outbox": [{"id": identity, "command": text} for identity, text in outbox],
+    }
+    removes = []
+    counted = COUNTED.get(state.phase, row.counted)
+    if counted != row.counted:
+        sets["counted"] = counted or state.phase
+    if state.phase == "idle" != row.record.phase:
+        sets["idle_since"] = control.now_ms()
+    elif state.phase != "idle":
+        removes.append("idle_since")
+    timer = next((each for each in commands if isinstance(each, SetTimer)), None)
+    if timer is not None:
+        sets |= {"timer_name": timer.name, "timer_ms": control.now_ms() + timer.after_ms}
+    elif not event_id or any(isinstance(each, Claim | Stop) for each in commands):
+        removes += ["timer_name", "timer_ms"]
+    if state.generation != row.record.generation:
+        removes.append("heard")  # what is late by a whole execution is fenced by the core
+    return Write(
+        control.store.tables.workers,
+        {"worker": row.name},
+        sets=sets,
+        removes=removes,
+        first_of="inbox" if event_id else "",
+        condition="#v = :v",
+        names={"#v": "version"},
+        values={"v": row.version},
+    )
+
+
+def _moved(control: Control, row: WorkerRow, state: Worker) -> list[Write]:
+    """The counters of pool and class, when the worker goes from one to another."""
+    steps = ((row.counted, -1), (COUNTED.get(state.phase, row.counted), 1))
+    changes = [(f"pool#{row.pool}", name, by) for name, by in steps if name in ("booting", "idle", "busy")]
+    changes += [(f"class#{row.serves}", name, by) for name, by in steps if name in ("booting", "idle")]
+    if state.phase == "gone" != row.record.phase:
+        changes.append((f"pool#{row.pool}", "worker_ms", control.now_ms() - row.requested_ms))
+    return [control.store.counted(key, **by) for key, by in merged(changes).items()]
+
+
+# Park ---------------------------------------------------------------------------------------------------------------
+def park(control: Control, worker: str, token: str) -> None:
+    """Keep the token; if something has come meanwhile, answer it at once."""
+    if not control.store.park(worker, token):
+        control.executions.answer(token)
+
+
+# orders -------------------------------------------------------------------------------------------------------------
+def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> None:
+    """Perform one order. Twice does no harm."""
+    match command:
+        case Claim():
+            claim(control, row, identity)
+        case Start():
+            if not control.target.start(row, command):  # the instance is gone
+                deliver(control, row.name, f"{identity}/refused", packed(Lost(control.now_ms())))
+        case Complete():
+            jobs.attempt_ended(control, command.job, command.epoch, DONE, 0, -1)
+        case Fail():
+            jobs.attempt_ended(
+                control, command.job, command.epoch, command.cause, command.exit_code, command.progress_ms
+            )
+        case Release():
+            jobs.attempt_ended(control, command.job, command.epoch, command.cause, 0, command.progress_ms)
+        case Checkpoint():
+            control.target.checkpoint(row, command)
+        case Stop():
+            control.target.stop(row, command.reason)
+        case Protect():
+            control.target.protect(row, command.on)
+        case RollOver():
+            control.executions.start(row.name, command.generation)
+        case SetTimer():
+            pass  # written with the record
+        case _:
+            raise NotImplementedError(command)
+
+
+def claim(control: Control, row: WorkerRow, identity: str) -> None:
+    """Take the first job that this worker can run, in one transaction with the answer in its inbox."""
+    pool = control.pools[row.pool]
+    for queue_class in served_by(pool, control.store.counters()):
+        for job_id in control.store.candidates(queue_class):
+            if _claimed(control, row, identity, job_id):
+                return
+    answer = packed(NothingToClaim(control.now_ms()))
+    control.store.append_event(row.name, identity, answer)
+
+
+def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bool:
+    """Whether the claim is settled: the job is this worker's, or an earlier try has had its answer."""
+    found = control.store.job(job_id)
+    if found is None:
+        return False
+    claimed = jobs.claim_writes(control, found, row.name)
+    if claimed is None:
+        return False
+    leased, event, writes = claimed
+    ticket = leased.ticket
+    answer = JobClaimed(
+        control.now_ms(),
+        ticket.id,
+        leased.epoch,
+        leased.progress_ms,
+        ticket.estimate_ms,
+        ticket.spec.timeout_ms,
+        ticket.spec.checkpointable,
+        mtbf_ms(control, row.pool),
+    )
+    if control.store.write(*writes, control.store.appended(row.name, identity, packed(answer))):
+        jobs.written(control, found, leased, event, ())
+        return True
+    again = control.store.worker(row.name)
+    return again is None or again.version != row.version or any(each == identity for each, _ in again.inbox)
+
+
+def mtbf_ms(control: Control, pool: str) -> int:
+    """Time of the instances that have ended for each that EC2 took; 0 while it took none."""
+    item = control.store.read(control.store.tables.fleet, {"key": f"pool#{pool}"}) or {}
+    taken = int(item.get("interruptions", 0))
+    return int(item.get("worker_ms", 0)) // taken if taken else 0

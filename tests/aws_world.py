@@ -1,0 +1,252 @@
+"""The functions of `aws` with real boto3 on moto's tables, in virtual time.
+
+Instances and wrappers are those of the in-memory stand-in; everything between them is what is deployed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import boto3
+from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
+
+from aws import fleet, jobs, workers
+from aws.control import Control, Launched, PoolSpec
+from aws.store import Store, Tables, WorkerRow, Write, packed
+from scheduler.commands import Checkpoint, Start
+from scheduler.events import Lost, Ready, Woken
+from scheduler.job_record import Ticket
+from scheduler.policy import Policy
+from sim.inputs import WorldInputs
+from sim.submissions import spec_of_class
+from spotbed.journal import Journal
+
+FINAL = ("done", "failed", "cancelled")
+TABLES = Tables("jobs", "workers", "fleet")
+
+
+def make_tables(client: Any) -> None:
+    """The three tables with their indexes, as the template makes them."""
+
+    def table(name: str, key: str, **indexes: tuple[str, str, str]) -> None:
+        kinds = {key: "S"}
+        for one, two, kind in indexes.values():
+            kinds |= {one: "S", two: kind}
+        client.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in kinds.items()],
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            **(
+                {
+                    "GlobalSecondaryIndexes": [
+                        {
+                            "IndexName": index,
+                            "KeySchema": [
+                                {"AttributeName": one, "KeyType": "HASH"},
+                                {"AttributeName": two, "KeyType": "RANGE"},
+                            ],
+                            "Projection": {"ProjectionType": "ALL"},
+                        }
+                        for index, (one, two, _) in indexes.items()
+                    ]
+                }
+                if indexes
+                else {}
+            ),
+        )
+
+    table(TABLES.jobs, "job_id", by_class=("queue_class", "sort", "S"), by_lease=("lease", "lease_until_ms", "N"))
+    table(
+        TABLES.workers,
+        "worker",
+        by_counted=("counted", "requested_ms", "N"),
+        by_idle=("counted", "idle_since", "N"),
+    )
+    table(TABLES.fleet, "key")
+
+
+class Machines:
+    """Step Functions: what aws/worker.asl.json says, Step -> Choice -> Park -> Step."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._parked: dict[str, tuple[str, int]] = {}  # token -> (worker, generation)
+        self._started: set[tuple[str, int]] = set()
+        self._ids = itertools.count()
+
+    def start(self, worker: str, generation: int) -> None:
+        if (worker, generation) not in self._started:
+            self._started.add((worker, generation))
+            if generation:  # StartExecution returns before the execution begins
+                clock = self._world.clock
+                clock.at(clock.now_ms, REPORT, partial(self._execute, worker, generation))
+            else:
+                self._execute(worker, generation)
+
+    def answer(self, token: str) -> None:
+        if token in self._parked:
+            self._execute(*self._parked.pop(token))
+
+    def _execute(self, worker: str, generation: int) -> None:
+        world = self._world
+        while (after := workers.step(world.control, worker, generation)).next == workers.STEP:
+            pass
+        if after.next == workers.PARK:
+            token = f"token-{next(self._ids)}"
+            self._parked[token] = (worker, generation)
+            if after.timeout_s < workers.FOREVER_S:
+                world.clock.at(world.clock.now_ms + after.timeout_s * 1000, TIMER, partial(self.answer, token))
+            workers.park(world.control, worker, token)
+
+
+class World:
+    """One world under a decoupled policy; `run` returns its journal. Enter it inside moto's `mock_aws`."""
+
+    def __init__(self, inputs: WorldInputs, policy: Policy, client: Any = None) -> None:
+        self.inputs, self.policy = inputs, policy
+        self.clock, self.latency, self.journal = Clock(), Latency(inputs), Journal()
+        client = client or boto3.client("dynamodb", region_name="us-east-1")
+        make_tables(client)
+        pools = {
+            pool.id: PoolSpec(
+                pool.id, pool.instance_type, pool.az, pool.purchase, pool.max, pool.vcpus, pool.memory_gib, pool.gpus,
+                pool.on_demand_usd_per_hour,
+            )
+            for pool in inputs.pools
+        }  # fmt: skip
+        self.control = Control(
+            store=Store(client, TABLES),
+            policy=policy,
+            target=self,
+            executions=Machines(self),
+            messages=self,
+            timers=self,
+            hints=self,
+            journal=self.journal,
+            pools=pools,
+            now_ms=lambda: self.clock.now_ms,
+        )
+        self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, partial(fleet.hears, self.control))
+        self.told: list[tuple[str, str, str]] = []
+        self._sent: set[tuple[str, int]] = set()
+        self._numbers = {inputs.work.job_id(number): number for number in range(len(inputs.work))}
+        self._ids = itertools.count()
+
+    # the run ----------------------------------------------------------------------------------------------------
+    def run(self) -> Journal:
+        for number, submit_ms in enumerate(self.inputs.work.submit_ms.tolist()):
+            self.clock.at(submit_ms, DOOR, partial(self._submit, number))
+        self.clock.at(0, TICK, self._tick)
+        while self.clock.next() != TICK or not self._is_over():
+            pass
+        return self.journal
+
+    def _is_over(self) -> bool:
+        live = any(self.ec2.live(pool) for pool in self.ec2.pools)
+        return not live and sum(phase in FINAL for _, phase, _ in self.told) == len(self.inputs.work)
+
+    def _tick(self) -> None:
+        fleet.tick(self.control)
+        self.clock.at(self.clock.now_ms + self.policy.settings.tick_ms, TICK, self._tick)
+
+    def _submit(self, number: int) -> None:
+        work = self.inputs.work
+        klass = work.classes[work.klass[number]]
+        submit_ms, deadline_ms = int(work.submit_ms[number]), klass.deadline_ms
+        ticket = Ticket(work.job_id(number), spec_of_class(klass), submit_ms, int(work.estimate_ms[number]),
+                        -1 if deadline_ms is None else submit_ms + deadline_ms)  # fmt: skip
+        jobs.submit(self.control, ticket, {"commands": ["true"]})
+
+    # EventBridge ------------------------------------------------------------------------------------------------
+    def _say(self, worker: str, make: Callable[[int], Any]) -> None:
+        starts, number = make is Ready, self.ec2.instances[worker].number
+        latency_ms = self.latency("worker_start", number, 2) if starts else self.latency("event", number, 0)
+        event_id = f"event-{next(self._ids)}"
+        self.clock.at(self.clock.now_ms + latency_ms, MARKET, partial(self._send, worker, event_id, make))
+
+    def _send(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
+        workers.deliver(self.control, worker, event_id, packed(make(self.clock.now_ms)))
+
+    # the target -------------------------------------------------------------------------------------------------
+    def start(self, worker: WorkerRow, order: Start) -> bool:
+        instance = self.ec2.instances[worker.name]
+        if (order.job, order.epoch) in self._sent:
+            return True
+        self._sent.add((order.job, order.epoch))
+        if instance.ended_ms != NOT_YET:
+            self._say(worker.name, Lost)
+            return True
+        row, work, number = self.control.store.job(order.job), self.inputs.work, self._numbers[order.job]
+        assert row is not None
+        klass = work.classes[work.klass[number]]
+        fails = klass.exit_code or 1 if order.epoch == 1 and work.outcome_u[number] < klass.fail_probability else 0
+        heard = Heard(
+            renew=partial(self._renew, order, "lease_until_ms"),
+            keep=partial(self._renew, order, "safe_ms"),
+            report=partial(self._ended, worker.name),
+        )
+        instance.wrapper = Wrapper(self.clock, self.latency, self.policy.settings, order, number, row.record,
+                                   int(work.runtime_ms[number]), fails, heard)  # fmt: skip
+        return True
+
+    def _renew(self, order: Start, name: str, value: int | None = None) -> bool:
+        """The wrapper's conditional write."""
+        given = self.clock.now_ms + self.policy.settings.lease_ms if value is None else value
+        return self.control.store.write(
+            Write(
+                TABLES.jobs,
+                {"job_id": order.job},
+                sets={name: given},
+                condition="#e = :e AND #p = :p",
+                names={"#e": "epoch", "#p": "phase"},
+                values={"e": order.epoch, "p": "leased"},
+            )
+        )
+
+    def _ended(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
+        self.ec2.instances[worker].wrapper = None
+        self._send(worker, event_id, make)
+
+    def checkpoint(self, worker: WorkerRow, order: Checkpoint) -> None:
+        row = self.control.store.job(order.job)
+        assert row is not None
+        after_ms = self.latency("order", self._numbers[order.job], order.epoch)
+        leaves = partial(self._leaves, worker.name, (order.job, order.epoch))
+        self.clock.at(self.clock.now_ms + after_ms, REPORT, leaves)
+
+    def _leaves(self, worker: str, key: tuple[str, int]) -> None:
+        wrapper = self.ec2.instances[worker].wrapper
+        if wrapper is not None and wrapper.key == key:
+            wrapper.checkpoint()
+
+    def stop(self, worker: WorkerRow, reason: str) -> None:
+        self.ec2.terminate(self.ec2.instances[worker.name], reason)
+
+    def protect(self, worker: WorkerRow, on: bool) -> None:
+        """Nothing scales in here."""
+
+    def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
+        names = [instance.name for instance in self.ec2.launch(pool.id, count)]
+        return Launched(len(names), names, "capacity")
+
+    def live(self) -> Mapping[str, str]:
+        return {each.name: pool for pool in self.ec2.pools for each in self.ec2.live(pool)}
+
+    def price_usd_per_hour(self, pool: PoolSpec) -> float:
+        path = self.ec2.pools[pool.id].price
+        return float(path.usd_per_hour[0])
+
+    # messages and timers ----------------------------------------------------------------------------------------------
+    def wake(self, worker: str, event_id: str) -> None:
+        at_ms = self.clock.now_ms + self.latency("wake", self.ec2.instances[worker].number, 0)
+        self.clock.at(at_ms, REPORT, partial(self._send, worker, event_id, Woken))
+
+    def set(self, job_id: str, after_ms: int) -> None:
+        self.clock.at(self.clock.now_ms + after_ms, TIMER, partial(jobs.expire, self.control, job_id))
+
+    def ended(self, job_id: str, phase: str, reason: str) -> None:
+        self.told.append((job_id, phase, reason))
