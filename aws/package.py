@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HANDLERS = ("aws.functions",)
 DEPLOYERS = {
     *("aws.plan", "aws.package", "aws.policy_json", "aws.target", "aws.prediction", "aws.evidence"),
-    *("aws.refusals", "aws.change_set", "aws.idle", "aws.wrapper"),
+    *("aws.refusals", "aws.change_set", "aws.idle", "aws.render", "aws.wrapper"),
 }  # what runs on the user's machine, or on an instance
 POLICY_FILE, POOLS_FILE, USER_PACKAGE = "policy.json", "pools.json", "user_policies"
 _OURS = ("aws", "scheduler", "sim", "spotbed")
@@ -82,10 +82,11 @@ def build_package(
 
 
 def stack_files(root: Path = ROOT) -> tuple[PackagedFile, ...]:
-    """What is deployed beside the zip: templates, documents, the state machine, and the wrapper on the instances."""
+    """What is deployed beside the zip: templates and what renders them, documents, the state machine, and the
+    wrapper on the instances."""
     folder = root / "aws"
     paths = [path for kind in ("templates", "documents") for path in (folder / kind).rglob("*") if path.is_file()]
-    paths += [*folder.glob("*.asl.json"), *folder.glob("wrapper.py")]
+    paths += [*folder.glob("*.asl.json"), *folder.glob("render.py"), *folder.glob("wrapper.py")]
     names = sorted((path.relative_to(root).as_posix(), path) for path in paths if "__pycache__" not in path.parts)
     return tuple(PackagedFile(name, path.read_bytes()) for name, path in names)
 

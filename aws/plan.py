@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from aws.change_set import Change, changes
-from aws.control import PoolSpec
 from aws.evidence import Check, Record, checks_of, read_record
 from aws.idle import IdleCost, idle_cost
 from aws.package import Package, PackagedFile, build_package, stack_files, user_module
@@ -77,8 +76,8 @@ class PlannedPool(Section):
     arch: str
 
     def spec(self) -> dict[str, Any]:
-        """What the functions are told of it."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(PoolSpec)}
+        """What the functions are told of it: the fields of aws.control.PoolSpec."""
+        return self.model_dump(exclude={"os", "arch"})
 
 
 class Hashes(Section):
@@ -207,10 +206,11 @@ def _plan(
 ) -> Plan:
     policy, sources = _policy(made, composed)
     planned = tuple(PlannedPool(**pool) for pool in pools)
-    package = build_package(policy, [pool.spec() for pool in planned], sources)
+    specs = [pool.spec() for pool in planned]
+    package = build_package(policy, specs, sources)
     beside = stack_files()
     zones = len({pool.az for pool in planned})
-    made_by = [] if target is None else changes(beside, target, len(planned), zones)
+    change_set = [] if target is None else changes(target, pools, specs, policy)
     moment = now.replace(microsecond=0)
     content = {
         "schema": SCHEMA,
@@ -231,7 +231,7 @@ def _plan(
         "policy_sources": sources,
         "package": _manifest(package).model_dump(mode="json"),
         "stack_files": [_hashed(file).model_dump() for file in beside],
-        "change_set": [change.model_dump() for change in made_by],
+        "change_set": [change.model_dump() for change in change_set],
         "idle": idle_cost(made.book, made.preset_of(composed), zones).model_dump(mode="json"),
         "delegated": _delegated(composed),
         "prediction": predict(record, composed.label).model_dump(mode="json"),

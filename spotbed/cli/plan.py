@@ -78,9 +78,7 @@ def _block(terminal: Terminal, title: str, table: Table) -> str:
 
 
 def _tables(plan: Plan) -> list[tuple[str, Table]]:
-    kinds: Counter[tuple[str, str]] = Counter()
-    for change in plan.change_set:
-        kinds[change.stack, change.type] += change.count
+    kinds = Counter((change.stack, change.type) for change in plan.change_set)
     rows = [[stack, kind, count] for (stack, kind), count in kinds.items()]
     made = [("Would be made", Table(["stack", "type", "resources"], rows))] if rows else []
     network = {"nat": plan.idle.nat, "endpoints": plan.idle.endpoints}
