@@ -28,12 +28,12 @@ COMMANDS = [
     *["init", "demo", "validate", "run", "compare", "explain", "report", "doctor"],
     *["data list", "data get", "data fit", "data prices"],
     *["policy list", "policy new", "policy check", "schema scenario", "schema results"],
+    *["plan", "schema plan", "schema target"],
 ]
 LATER = [
     "sweep",
     "search",
     "bench",
-    "plan",
     "apply",
     "status",
     "submit",

@@ -91,7 +91,7 @@ def test_an_invalid_scenario_leaves_no_folder(command: str) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["bad.yaml"]
 
 
-@pytest.mark.parametrize("name", ["scenario", "results"])
+@pytest.mark.parametrize("name", ["scenario", "results", "plan", "target"])
 def test_schemas_are_printed_as_they_are_shipped(root: Path, name: str) -> None:
     result = invoke("schema", name)
     schema = json.loads(result.stdout)

@@ -397,7 +397,7 @@ ARGUMENTS = {
     "data prices --os dos": "unknown os 'dos'",
     "policy new s.txt": "ends in .py",
     "policy new mine.py": "exists already",
-    "schema plan": "No such command",
+    "schema plans": "No such command",
     "init s.yaml": "is a file, not a folder",
     "init . --template x": "minimal",
     "report s.yaml": "s.yaml: error: is no folder of a run or a comparison.",
