@@ -7,8 +7,8 @@ has: versions, aliases and gradual deployment.
 
 from __future__ import annotations
 
-import base64
 import copy
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -229,8 +229,8 @@ def _image(pool: Mapping[str, Any]) -> str:
 def logical(prefix: str, name: str) -> str:
     """A logical name: letters and digits only, and different for different names."""
     plain = "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
-    if "".join(re.split(r"[^A-Za-z0-9]+", name)) != name:
-        plain += base64.b32encode(name.encode()).decode().rstrip("=")[-4:].title()
+    if not re.fullmatch("[a-z0-9]+", name):
+        plain += hashlib.sha256(name.encode()).hexdigest()[:6]
     return prefix + plain
 
 

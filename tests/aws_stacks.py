@@ -30,7 +30,7 @@ TARGET: dict[str, Any] = {
     "alarms": {"email": "ops@example.com"},
     "retention": {"logs": 30 * 86_400.0},
 }
-OWN_NETWORK = {
+OWN_NETWORK: dict[str, Any] = {
     "vpc": "vpc-0123456789abcdef0",
     "subnets": {"us-east-1a": "subnet-0123456789abcdef0", "us-east-1b": "subnet-0123456789abcdef1"},
     "out": "endpoints",
