@@ -45,7 +45,7 @@ TIMED_OUT = 124  # as timeout(1)
 MARKER = "_SPOTBED_COMPLETE.json"
 LONGEST_NAME = 180  # of an id in a key; S3 allows 1,024 bytes for all of a key
 MOST_METRICS = 50
-LARGEST_METRICS = 65_536  # bytes of their file
+LARGEST_SMALL = 65_536  # bytes that are read of a file of metrics or progress
 REPORT_FOR_LEASES = 12  # how long an end that nobody hears keeps its job (assumed)
 LOOK_EVERY_S = 0.25  # at signals, files and the time limit; the end of the job is seen at once
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SystemRoot", "ComSpec", "TEMP")
@@ -102,6 +102,11 @@ def attempt_folder(work_root: str, job: str, epoch: int) -> Path:
     return Path(work_root) / f"{hashlib.sha256(job.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}-{epoch}"
 
 
+def checkpoint_order(work_root: str, job: str, epoch: int) -> Path:
+    """The file that tells an attempt to leave. It lies beside its folder, since it may come before the attempt does."""
+    return attempt_folder(work_root, job, epoch).with_suffix(".leave")
+
+
 def inside(root: Path, relative: str) -> Path:
     """The path below `root`. Raises Failed when it would lie elsewhere."""
     parts = relative.split("/")
@@ -114,8 +119,8 @@ def inside(root: Path, relative: str) -> Path:
 def holds_bytes(path: Path, wanted: bytes) -> bool:
     """Whether a file of any size contains the bytes."""
     with path.open("rb") as file:
-        if not path.stat().st_size:  # which cannot be mapped
-            return False
+        if not path.stat().st_size:
+            return False  # it cannot be mapped
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(wanted) >= 0
 
@@ -127,8 +132,8 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants() -> list[tuple[int, str]]:
-    """(process, state letter) of all that descend from us (Linux; elsewhere none)."""
+def descendants(ancestor: int) -> list[tuple[int, str]]:
+    """(process, state letter) of all that descend from a process (Linux; elsewhere none)."""
     children: dict[int, list[tuple[int, str]]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -136,7 +141,7 @@ def descendants() -> list[tuple[int, str]]:
         except OSError:
             continue  # it has ended meanwhile
         children.setdefault(int(parent), []).append((int(entry.parent.name), state))
-    found, parents = [], [os.getpid()]
+    found, parents = [], [ancestor]
     while parents:
         here = children.get(parents.pop(), [])
         found += here
@@ -151,7 +156,7 @@ def kill_descendants(process: subprocess.Popen[bytes]) -> None:
         return
     _signal_group(process, signal.SIGKILL)
     for _ in range(200):
-        left = [(each, state) for each, state in descendants() if each != process.pid or state != "Z"]
+        left = [(each, state) for each, state in descendants(os.getpid()) if each != process.pid or state != "Z"]
         if not left:
             return
         for each, state in left:
@@ -296,6 +301,15 @@ def _opened(path: Path, owner: int) -> IO[bytes] | None:
     return None
 
 
+def _read(path: Path, owner: int) -> bytes:
+    """The beginning of a small file of the job's; nothing if there is none."""
+    opened = _opened(path, owner)
+    if opened is None:
+        return b""
+    with opened:
+        return opened.read(LARGEST_SMALL)
+
+
 def key_of(name: str) -> str:
     """A file's relative name as part of a key: as it is, or quoted when it is no UTF-8 or has control characters."""
     raw = os.fsencode(name)
@@ -321,7 +335,7 @@ class Attempt:
         self.work = self.cwd = self.folder / "work"
         self.kept = self.folder / "checkpoint"
         self.log, self.metrics = self.folder / "output.log", self.folder / "work" / ".spotbed-metrics.json"
-        self.user = _user(config)
+        self.user: Any = _user(config)  # (user, group), or None
         self.owner = self.user[0] if self.user else 0 if _WINDOWS else os.getuid()
         self.lease = Lease(_client("dynamodb", config), config, order)
         self.bucket = Bucket(_client("s3", config), config.bucket, self.lease, self.owner)
@@ -338,11 +352,8 @@ class Attempt:
         try:
             item = self.lease.item()
             self.folder.mkdir(mode=0o711, parents=True)
-        except FileExistsError:
-            note("this attempt has been started already")
-            return LOST
-        except LeaseLost:
-            note("the lease is not ours: nothing is run")
+        except (FileExistsError, LeaseLost):
+            note("the lease is not ours, or this attempt has been started already: nothing is run")
             return LOST
         threading.Thread(target=self.lease.keep, daemon=True).start()
         try:
@@ -354,6 +365,7 @@ class Attempt:
             self.lease.ended.set()
             for path in (self.work, self.kept):  # the folder stays: it says that this attempt has been started
                 shutil.rmtree(path, ignore_errors=True)
+            checkpoint_order(self.config.work_root, self.order.job, self.order.epoch).unlink(missing_ok=True)
 
     def _run(self, item: dict[str, Any]) -> int:
         self.lease.renew()
@@ -425,9 +437,7 @@ class Attempt:
 
     def _give(self, *paths: Path) -> None:
         """To the job's user, with all that lies below."""
-        if self.user is None:
-            return
-        for path in paths:
+        for path in paths if self.user else ():
             for each in (path, *path.rglob("*")):
                 os.chown(each, *self.user, follow_symlinks=False)
 
@@ -501,7 +511,7 @@ class Attempt:
 
     def _watch(self, ended: threading.Event, deadline_s: float) -> str:
         """Until the process ends or must: the cause."""
-        order = self.folder / "checkpoint-now"
+        order = checkpoint_order(self.config.work_root, self.order.job, self.order.epoch)
         while not ended.wait(min(LOOK_EVERY_S, max(0.0, deadline_s - time.monotonic()))):
             self.lease.check()
             if self.heard & {signal.SIGTERM, signal.SIGINT}:
@@ -516,11 +526,7 @@ class Attempt:
     # the checkpoint ---------------------------------------------------------------------------------------------------
     def _progress_ms(self) -> int:
         """What the job says that its checkpoint keeps; -1 when it says nothing."""
-        opened = _opened(self.kept / "progress", self.owner)
-        if opened is None:
-            return -1
-        with opened:
-            text = opened.read(64).strip()
+        text = _read(self.kept / "progress", self.owner)[:64].strip()
         return int(text) if text.isdigit() and len(text) < 16 else -1
 
     def _keep_checkpoint(self) -> None:
@@ -590,13 +596,8 @@ class Attempt:
             note(f"the log is not kept: {type(error).__name__}")
 
     def _measured(self) -> dict[str, float]:
-        opened = _opened(self.metrics, self.owner)
-        if opened is None:
-            return {}
-        with opened:
-            text = opened.read(LARGEST_METRICS)
         try:
-            found = json.loads(text)
+            found = json.loads(_read(self.metrics, self.owner))
         except ValueError:
             return {}
         numbers = found.items() if isinstance(found, dict) else ()
@@ -675,10 +676,8 @@ def _deliver(config: Config, payload: bytes) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="wrapper.py", description="Run one attempt of a job.", allow_abbrev=False)
-    parser.add_argument("--job", required=True)
-    parser.add_argument("--epoch", required=True, type=int)
-    parser.add_argument("--worker", required=True)
-    parser.add_argument("--config", required=True)
+    for name, kind in (("--job", str), ("--epoch", int), ("--worker", str), ("--config", str)):
+        parser.add_argument(name, type=kind, required=True)
     parser.add_argument("--checkpoint-every-ms", type=int, default=0)
     parser.add_argument("--order", choices=["checkpoint"])
     given = parser.parse_args(arguments)
@@ -686,7 +685,7 @@ def main(arguments: Sequence[str]) -> int:
         os.umask(0o022)
     config = Config(**json.loads(Path(given.config).read_text(encoding="utf-8")))
     if given.order:
-        (attempt_folder(config.work_root, given.job, given.epoch) / "checkpoint-now").touch()
+        checkpoint_order(config.work_root, given.job, given.epoch).touch()
         return REPORTED
     attempt = Attempt(given, config)
     adopt_orphans()

@@ -383,6 +383,14 @@ def test_the_order_to_leave_also_comes_as_a_command(cloud: Cloud) -> None:
     assert (cloud.end().cause, cloud.end().progress_ms) == ("checkpointed", 0)
 
 
+def test_the_order_may_overtake_the_start(cloud: Cloud) -> None:
+    cloud.submit(commands=["sleep 607"])
+    (cloud.root / "work").mkdir()
+    assert cloud.start("j1", "--order=checkpoint").wait(60) == 0
+    assert cloud.start().wait(60) == wrapper.REPORTED
+    assert cloud.end().cause == "checkpointed"
+
+
 def test_a_checkpoint_is_safe_while_the_job_runs_on(cloud: Cloud) -> None:
     cloud.submit(commands=['echo x > "$SPOTBED_CHECKPOINT_DIR/state"', 'echo 4200 > "$SPOTBED_CHECKPOINT_DIR/progress"',
                            "sleep 605"])  # fmt: skip
@@ -410,7 +418,7 @@ def test_inputs_come_and_outputs_are_whole_before_anyone_sees_them(cloud: Cloud)
     cloud.put("drop/deck/lib/models.inc", b"models")
     cloud.put("one.txt", b"1")
     end = cloud.run(
-        commands=["cat run.sp lib/models.inc ../one > result.log", "mkdir out; echo wave > out/w.raw", "echo > scratch"],
+        commands=["cat run.sp lib/models.inc ../one > result.log", "mkdir out; echo w > out/w.raw", "echo > scratch"],
         inputs=[{"prefix": "drop/deck/", "to": "deck"}, {"key": "one.txt", "to": "one"}],
         workdir="deck", outputs=["*.log", "deck/out/"], output_prefix="drop/results/",
     )  # fmt: skip
