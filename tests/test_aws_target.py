@@ -99,6 +99,8 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     [
         ("{name: cpu, bucket: other}", "two teams have the name 'cpu'"),
         ("{name: b, bucket: cpu-jobs, prefix: b/}", "could be a job of 'cpu' as well"),
+        ("{name: b, bucket: cpu-jobs, suffix: my-job.sh}", "could be a job of 'cpu' as well"),
+        ("{name: b, bucket: cpu-jobs, suffix: sh}", "could be a job of 'cpu' as well"),
     ],
 )
 def test_teams_do_not_take_each_others_jobs(tmp_path: Path, team: str, message: str) -> None:
