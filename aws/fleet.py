@@ -26,7 +26,8 @@ STATE = "fleet"
 
 
 def tick(control: Control) -> None:
-    """Reap, then decide, if anything waits or the policy moves jobs."""
+    """Do what a tick that broke off has left, reap, then decide, if anything waits or the policy moves jobs."""
+    perform_outbox(control)
     reap(control)
     counters = control.store.counters()
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
@@ -60,20 +61,22 @@ def _nudge(control: Control, worker: str) -> None:
 
 
 def hears(control: Control, event: Any) -> None:
-    """Step the fleet's record, by compare-and-set, and perform what it orders."""
+    """Step the fleet's record by compare-and-set, with its orders in the same write, and perform them."""
     store = control.store
-    item = store.read(store.tables.fleet, {"key": STATE})
-    if item is None:
-        store.put_new(store.tables.fleet, {"key": STATE, "state": packed(Fleet()), "version": 0}, "key")
-        item = {"state": packed(Fleet()), "version": 0}
+    item = _read(control)
     before: Fleet = unpacked(item["state"])
     after, commands = fleet_role.step(before, event, control.policy)
     version = int(item["version"]) + 1
     if after != before or commands:
+        outbox = [
+            {"id": command_id(after.queue, version, place), "command": packed(each)}
+            for place, each in enumerate(commands)
+        ]
         changed = Write(
             store.tables.fleet,
             {"key": STATE},
             sets={"state": packed(after), "version": version},
+            appends={"outbox": outbox},
             condition="#v = :v",
             names={"#v": "version"},
             values={"v": version - 1},
@@ -82,8 +85,36 @@ def hears(control: Control, event: Any) -> None:
             return  # another tick was faster: its orders hold
     if commands or not isinstance(event, Tick):
         control.journal.step("fleet", after.queue, event, commands)
-    for place, command in enumerate(commands):
-        perform(control, command_id(after.queue, version, place), command)
+    if commands:
+        perform_outbox(control)
+
+
+def _read(control: Control) -> Item:
+    """The fleet's item, made when there is none."""
+    store = control.store
+    item = store.read(store.tables.fleet, {"key": STATE})
+    if item is None:
+        first: Item = {"key": STATE, "state": packed(Fleet()), "version": 0, "outbox": []}
+        store.put_new(store.tables.fleet, first, "key")
+        return store.read(store.tables.fleet, {"key": STATE}) or first
+    return item
+
+
+def perform_outbox(control: Control) -> None:
+    """Perform what was ordered and is not done; each order leaves the outbox when it is."""
+    while outbox := _read(control)["outbox"]:
+        order = outbox[0]
+        perform(control, order["id"], unpacked(order["command"]))
+        control.store.write(
+            Write(
+                control.store.tables.fleet,
+                {"key": STATE},
+                first_of="outbox",
+                condition="#o[0].#id = :id",
+                names={"#o": "outbox", "#id": "id"},
+                values={"id": order["id"]},
+            )
+        )
 
 
 def perform(control: Control, identity: str, command: Any) -> None:
@@ -103,21 +134,30 @@ def perform(control: Control, identity: str, command: Any) -> None:
 
 
 def launch(control: Control, identity: str, order: Launch) -> None:
-    """Ask for instances, make the records of their workers, and tell the fleet how it went."""
-    pool, now = control.pools[order.pool], control.now_ms()
+    """Ask for instances, make the records of their workers, count them once, and tell the fleet how it went."""
+    pool, now, store = control.pools[order.pool], control.now_ms(), control.store
     launched = control.target.launch(pool, order.count, identity)
-    granted = launched.granted
-    outcome = {
-        "last_launch": "ok" if granted == order.count else "failed",
-        "last_launch_ms": now,
-        "serves": order.serves,  # for which class the instances are that Auto Scaling will tell of
-    }
-    counted = {"booting": granted} if granted else {}
-    control.store.write(Write(control.store.tables.fleet, {"key": f"pool#{pool.id}"}, sets=outcome, adds=counted))
     for name in launched.names:
         workers.create(control, name, pool.id, pool.purchase, order.serves)
+    granted = launched.granted
+    asked = Write(
+        store.tables.fleet,
+        {"key": f"pool#{pool.id}"},
+        sets={
+            "last_launch": "ok" if granted == order.count else "failed",
+            "last_launch_ms": now,
+            "last_launch_id": identity,
+            "serves": order.serves,  # for which class the instances are that Auto Scaling will tell of
+        },
+        adds={"booting": granted} if granted else {},
+        condition="attribute_not_exists(#i) OR #i <> :id",
+        names={"#i": "last_launch_id"},
+        values={"id": identity},
+    )
+    counted = [store.counted(f"class#{order.serves}", booting=granted)] if granted else []
+    if not store.write(asked, *counted):
+        return  # it was performed before
     if granted:
-        control.store.write(control.store.counted(f"class#{order.serves}", booting=granted))
         hears(control, LaunchSucceeded(now, pool.id, granted))
     if granted < order.count:
         hears(control, LaunchFailed(now, pool.id, order.count - granted, launched.reason or "capacity"))

@@ -266,16 +266,20 @@ class Store:
         )
 
     def take_token(self, worker: str) -> tuple[str, bool]:
-        """(token of the parked execution, whether the execution has ended); the token is nobody else's then."""
-        old = self._client.update_item(
-            TableName=self.tables.workers,
-            Key=_item({"worker": worker}),
-            UpdateExpression="REMOVE #t",
-            ConditionExpression="attribute_exists(worker)",
-            ExpressionAttributeNames={"#t": "token"},
-            ReturnValues="ALL_OLD",
-        ).get("Attributes", {})
-        item = _value(old)
+        """(token of the parked execution, whether the execution has ended); the token is nobody else's then. Of a
+        worker that is not known there is none."""
+        try:
+            old = self._client.update_item(
+                TableName=self.tables.workers,
+                Key=_item({"worker": worker}),
+                UpdateExpression="REMOVE #t",
+                ConditionExpression="attribute_exists(worker)",
+                ExpressionAttributeNames={"#t": "token"},
+                ReturnValues="ALL_OLD",
+            )
+        except ClientError as error:
+            return "", _refused(error)
+        item = _value(old.get("Attributes", {}))
         return item.get("token", ""), bool(item.get("ended", False))
 
     def park(self, worker: str, token: str) -> bool:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
 
 from aws import fleet, jobs, workers
@@ -25,6 +26,7 @@ from sim.submissions import spec_of_class
 from spotbed.journal import Journal
 
 FINAL = ("done", "failed", "cancelled")
+THROTTLED = "ThrottlingException"
 TABLES = Tables("jobs", "workers", "fleet")
 
 
@@ -69,6 +71,16 @@ def make_tables(client: Any) -> None:
     table(TABLES.fleet, "key")
 
 
+def again(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call as Step Functions, EventBridge, SQS and the wrapper do: what AWS has throttled is called again."""
+    try:
+        return function(*arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != THROTTLED:
+            raise
+        return function(*arguments)
+
+
 class Machines:
     """Step Functions: what aws/worker.asl.json says, Step -> Choice -> Park -> Step."""
 
@@ -93,14 +105,14 @@ class Machines:
 
     def _execute(self, worker: str, generation: int) -> None:
         world = self._world
-        while (after := workers.step(world.control, worker, generation)).next == workers.STEP:
+        while (after := again(workers.step, world.control, worker, generation)).next == workers.STEP:
             pass
         if after.next == workers.PARK:
             token = f"token-{next(self._ids)}"
             self._parked[token] = (worker, generation)
             if after.timeout_s < workers.FOREVER_S:
                 world.clock.at(world.clock.now_ms + after.timeout_s * 1000, TIMER, partial(self.answer, token))
-            workers.park(world.control, worker, token)
+            again(workers.park, world.control, worker, token)
 
 
 class World:
@@ -133,6 +145,7 @@ class World:
         self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, partial(fleet.hears, self.control))
         self.told: list[tuple[str, str, str]] = []
         self._sent: set[tuple[str, int]] = set()
+        self._launched: dict[str, Launched] = {}
         self._numbers = {inputs.work.job_id(number): number for number in range(len(inputs.work))}
         self._ids = itertools.count()
 
@@ -150,7 +163,7 @@ class World:
         return not live and sum(phase in FINAL for _, phase, _ in self.told) == len(self.inputs.work)
 
     def _tick(self) -> None:
-        fleet.tick(self.control)
+        again(fleet.tick, self.control)
         self.clock.at(self.clock.now_ms + self.policy.settings.tick_ms, TICK, self._tick)
 
     def _submit(self, number: int) -> None:
@@ -159,7 +172,7 @@ class World:
         submit_ms, deadline_ms = int(work.submit_ms[number]), klass.deadline_ms
         ticket = Ticket(work.job_id(number), spec_of_class(klass), submit_ms, int(work.estimate_ms[number]),
                         -1 if deadline_ms is None else submit_ms + deadline_ms)  # fmt: skip
-        jobs.submit(self.control, ticket, {"commands": ["true"]})
+        again(jobs.submit, self.control, ticket, {"commands": ["true"]})
 
     # EventBridge ------------------------------------------------------------------------------------------------
     def _say(self, worker: str, make: Callable[[int], Any]) -> None:
@@ -169,7 +182,7 @@ class World:
         self.clock.at(self.clock.now_ms + latency_ms, MARKET, partial(self._send, worker, event_id, make))
 
     def _send(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
-        workers.deliver(self.control, worker, event_id, packed(make(self.clock.now_ms)))
+        again(workers.deliver, self.control, worker, event_id, packed(make(self.clock.now_ms)))
 
     # the target -------------------------------------------------------------------------------------------------
     def start(self, worker: WorkerRow, order: Start) -> bool:
@@ -196,7 +209,8 @@ class World:
     def _renew(self, order: Start, name: str, value: int | None = None) -> bool:
         """The wrapper's conditional write."""
         given = self.clock.now_ms + self.policy.settings.lease_ms if value is None else value
-        return self.control.store.write(
+        return again(
+            self.control.store.write,
             Write(
                 TABLES.jobs,
                 {"job_id": order.job},
@@ -204,7 +218,7 @@ class World:
                 condition="#e = :e AND #p = :p",
                 names={"#e": "epoch", "#p": "phase"},
                 values={"e": order.epoch, "p": "leased"},
-            )
+            ),
         )
 
     def _ended(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
@@ -230,8 +244,10 @@ class World:
         """Nothing scales in here."""
 
     def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
-        names = [instance.name for instance in self.ec2.launch(pool.id, count)]
-        return Launched(len(names), names, "capacity")
+        if command_id not in self._launched:
+            names = [instance.name for instance in self.ec2.launch(pool.id, count)]
+            self._launched[command_id] = Launched(len(names), names, "capacity")
+        return self._launched[command_id]
 
     def live(self) -> Mapping[str, str]:
         return {each.name: pool for pool in self.ec2.pools for each in self.ec2.live(pool)}
@@ -246,7 +262,7 @@ class World:
         self.clock.at(at_ms, REPORT, partial(self._send, worker, event_id, Woken))
 
     def set(self, job_id: str, after_ms: int) -> None:
-        self.clock.at(self.clock.now_ms + after_ms, TIMER, partial(jobs.expire, self.control, job_id))
+        self.clock.at(self.clock.now_ms + after_ms, TIMER, partial(again, jobs.expire, self.control, job_id))
 
     def ended(self, job_id: str, phase: str, reason: str) -> None:
         self.told.append((job_id, phase, reason))
