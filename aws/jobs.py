@@ -87,6 +87,7 @@ def hears(control: Control, job_id: str, event: Any) -> JobRow | None:
         row = control.store.job(job_id)
         if row is None:
             return None
+        finish(control, row)
         after, commands, writes = stepped(control, row, event)
         if after == row.record and not commands:  # late, or under an older epoch
             control.journal.step("job", job_id, event, ())
@@ -110,9 +111,29 @@ def written(control: Control, row: JobRow, after: Job, event: Any, commands: tup
     for place, command in enumerate(commands):
         _perform(control, after, command_id(job_id, row.version + 1, place), command)
     if after.phase in FINAL and row.record.phase not in FINAL:
-        reason = next((each.reason for each in commands if isinstance(each, GiveUp)), "")
-        control.messages.ended(job_id, after.phase, reason)
+        ended = control.store.job(job_id)
+        if ended is not None:
+            finish(control, ended)
     return JobRow(after, row.version + 1, row.item)
+
+
+def finish(control: Control, row: JobRow) -> None:
+    """Tell those that wait for an ended job, and others, how it ended; once more if the last try broke off."""
+    if "untold" not in row.item:
+        return
+    job_id, done = row.record.ticket.id, row.record.phase == "done"
+    for dependant in sorted(row.item.get("dependants", ())):
+        _tell(control, dependant, job_id, done=done)
+    control.messages.ended(job_id, row.record.phase, str(row.item["untold"]))
+    told = Write(
+        control.store.tables.jobs,
+        {"job_id": job_id},
+        removes=["untold", "lease", "lease_until_ms"],
+        condition="#v = :v",
+        names={"#v": "version"},
+        values={"v": row.version},
+    )
+    control.store.write(told)
 
 
 def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...], holder: str) -> Write:
@@ -133,8 +154,10 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
     if holder:
         sets |= {"holder": holder, "lease": "1", "lease_until_ms": now + control.policy.settings.lease_ms,
                  "safe_ms": after.progress_ms, "attempts": int(row.item.get("attempts", 0)) + 1}  # fmt: skip
-    if after.phase in FINAL:
-        sets["ended_ms"] = now
+    if after.phase in FINAL and row.record.phase not in FINAL:
+        reason = next((each.reason for each in commands if isinstance(each, GiveUp)), "")
+        until_ms = now + control.policy.settings.lease_ms  # when the reaper looks whether it was told
+        sets |= {"ended_ms": now, "untold": reason, "lease": "1", "lease_until_ms": until_ms}
     return Write(
         control.store.tables.jobs,
         {"job_id": after.ticket.id},
@@ -178,12 +201,10 @@ def _perform(control: Control, job: Job, identity: str, command: Any) -> None:
     match command:
         case Queue():
             wake(control, job, identity)
-        case ReleaseDependants():
-            _release_dependants(control, job, command.done)
         case Delay() | SetTimer():
             control.timers.set(job.ticket.id, command.after_ms)
-        case Unqueue() | GiveUp():
-            pass  # written with the record; the end is told by `written`
+        case Unqueue() | GiveUp() | ReleaseDependants():
+            pass  # written with the record; the end is told by `finish`
         case _:
             raise NotImplementedError(command)
 
@@ -207,12 +228,6 @@ def wake(control: Control, job: Job, identity: str) -> None:
             return
 
 
-def _release_dependants(control: Control, job: Job, done: bool) -> None:
-    row = control.store.job(job.ticket.id)
-    for dependant in sorted(row.item.get("dependants", ())) if row is not None else ():
-        _tell(control, dependant, job.ticket.id, done=done)
-
-
 def _tell(control: Control, job_id: str, earlier: str, *, done: bool) -> None:
     if not done:
         hears(control, job_id, DependencyFailed(control.now_ms()))
@@ -228,10 +243,12 @@ def expire(control: Control, job_id: str) -> str:
     now = control.now_ms()
     if row is None or int(row.item.get("lease_until_ms", now + 1)) > now:
         return ""
+    finish(control, row)
     if row.record.phase == "leased":
         hears(control, job_id, LeaseExpired(now, row.record.epoch, row.safe_ms))
         return str(row.item.get("holder", ""))
-    hears(control, job_id, TimerFired(now, str(row.item.get("timer", DELAY))))
+    if "timer" in row.item:
+        hears(control, job_id, TimerFired(now, str(row.item["timer"])))
     return ""
 
 

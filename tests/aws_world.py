@@ -26,6 +26,7 @@ from sim.submissions import spec_of_class
 from spotbed.journal import Journal
 
 FINAL = ("done", "failed", "cancelled")
+LONGEST_MS = 40 * 3_600_000
 THROTTLED = "ThrottlingException"
 TABLES = Tables("jobs", "workers", "fleet")
 
@@ -155,7 +156,7 @@ class World:
             self.clock.at(submit_ms, DOOR, partial(self._submit, number))
         self.clock.at(0, TICK, self._tick)
         while self.clock.next() != TICK or not self._is_over():
-            pass
+            assert self.clock.now_ms < LONGEST_MS, "this world does not end"
         return self.journal
 
     def _is_over(self) -> bool:
