@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -37,6 +38,11 @@ class LogJournal:
         sys.stdout.write(json.dumps({"journal": line}, separators=(",", ":")) + "\n")
 
 
+def packaged(name: str) -> str:
+    """A file at the root of the package: what was planned is what runs."""
+    return (Path(__file__).parent.parent / name).read_text("utf-8")
+
+
 @cache
 def control() -> Control:
     """What this function has. Credentials, region and endpoints come from the environment, as boto3 reads them."""
@@ -45,10 +51,10 @@ def control() -> Control:
     def client(name: str) -> Any:
         return boto3.client(name, config=CONFIG)  # type: ignore[call-overload]
 
-    pools = {each["id"]: PoolSpec(**each) for each in json.loads(given["POOLS_JSON"])}
+    pools = {each["id"]: PoolSpec(**each) for each in json.loads(packaged("pools.json"))}
     return Control(
         Store(client("dynamodb"), Tables(given["JOBS_TABLE"], given["WORKERS_TABLE"], given["FLEET_TABLE"])),
-        policy_from(json.loads(given["POLICY_JSON"])),
+        policy_from(json.loads(packaged("policy.json"))),
         Ec2Fleet(
             client("ssm"),
             client("autoscaling"),
@@ -112,8 +118,8 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
     heard = from_eventbridge(event, mine.now_ms())
     if heard is not None:
         for worker in mine.store.workers_of(heard.instance):
-            workers.deliver(mine, worker, heard.event_id, packed(heard.event))
-            if heard.interrupts:
+            new = workers.deliver(mine, worker, heard.event_id, packed(heard.event))
+            if new and heard.interrupts:
                 pool = _pool_of(mine, worker)
                 mine.store.write(mine.store.counted(f"pool#{pool}", interruptions=1))
                 fleet_function.hears(mine, InterruptionSeen(mine.now_ms(), pool))

@@ -72,14 +72,15 @@ def create(control: Control, name: str, pool: str, purchase: str, serves: str) -
 
 
 # Deliver ------------------------------------------------------------------------------------------------------------
-def deliver(control: Control, worker: str, event_id: str, event: str) -> None:
-    """An event for a worker; one that comes again under its id changes nothing."""
-    control.store.append_event(worker, event_id, event)
+def deliver(control: Control, worker: str, event_id: str, event: str) -> bool:
+    """An event for a worker; False for one that comes again under its id, which changes nothing."""
+    new = control.store.append_event(worker, event_id, event)
     token, ended = control.store.take_token(worker)
     if ended:
         run(control, worker)  # what comes after the end: Deliver itself runs the Step
     if token:
         control.executions.answer(token)
+    return new
 
 
 def run(control: Control, worker: str) -> None:
