@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from aws_stacks import KINDS, as_list, of_type, rendered, statements
+from render_stacks import write
 
 import aws.functions
-from aws.render import Template, as_json, as_yaml
+from aws.render import Template, as_json
 from aws.translate import _GONE, REBALANCE, WARNING
 
 FUNCTIONS = ("Intake", "Deliver", "Step", "Park", "Fleet", "Report")
@@ -363,13 +364,16 @@ def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     tool = shutil.which("cfn-lint", path=str(Path(sys.executable).parent))
     if tool is None:
         pytest.skip("cfn-lint is not installed")
-    paths = []
-    for kind in KINDS:
-        path = tmp_path / f"{kind.replace(' ', '-')}.yaml"
-        path.write_text(as_yaml(rendered(kind)), "utf-8")
-        paths.append(str(path))
+    paths = [str(path) for path in write(tmp_path)]
     done = subprocess.run([tool, *paths], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_what_checkov_is_told_to_skip_has_a_reason(root: Path) -> None:
+    lines = (root / "aws" / "checkov.yaml").read_text("utf-8").splitlines()
+    skipped = [line for line in lines if line.startswith("  - ")]
+    assert skipped
+    assert all(re.fullmatch(r"  - CKV_AWS_\d+ # .{20,}", line) for line in skipped)
 
 
 def test_templates_fit_into_cloudformation(template: Template) -> None:
