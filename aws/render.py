@@ -200,6 +200,7 @@ def resources_stack(
         BucketName=team["bucket"],
         DropPrefix=team.get("prefix", ""),
         DropSuffix=team.get("suffix", "job.sh"),
+        KeepDays=_days(target.get("retention", {}).get("jobs", 365 * 86_400)),
     )
     images = {_image(pool): str(target["images"][_image(pool)]) for pool in pools}
     zones = sorted({str(pool["az"]) for pool in pools})

@@ -30,6 +30,7 @@ from aws.render import (
     resources_stack,
     scheduler_stack,
 )
+from aws.target import load_target
 from spotbed.errors import InputError
 
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
@@ -180,6 +181,25 @@ def test_instances_reach_the_buckets_of_the_targets_teams_and_no_other() -> None
     assert objects["Resource"] == [{"Fn::Sub": "${Bucket.Arn}/*"}, {"Fn::Sub": f"{other}/*"}]
     assert names["Resource"] == [{"Fn::GetAtt": ["Bucket", "Arn"]}, {"Fn::Sub": other}]
     assert role["ManagedPolicyArns"][1:] == TARGET["instances"]["profile"]["policies"]
+
+
+def test_what_we_write_lies_below_one_prefix(root: Path) -> None:
+    """Intake knows it, so that an output is never a job."""
+    prefix = rendered("scheduler")["Globals"]["Function"]["Environment"]["Variables"]["PREFIX"]
+    assert f'"prefix": "{prefix}"' in (root / "aws" / "templates" / "boot-linux.sh").read_text("utf-8")
+    rules = of_type(rendered("resources"), "AWS::S3::Bucket")["Bucket"]["LifecycleConfiguration"]["Rules"]
+    assert [rule["Prefix"] for rule in rules if "Prefix" in rule] == [f"{prefix}jobs/"]
+
+
+def test_the_example_of_a_target_is_rendered(root: Path) -> None:
+    target = load_target(root / "deploy" / "TARGET.example.yaml").model_dump(by_alias=True)
+    (zone, subnet), *_ = target["network"]["subnets"].items()
+    pools = [pool("a", "c6i.xlarge", zone, "spot")]
+    assert parameter(scheduler_stack(target, pools, {}), "SpendCapUsd") == target["spend_cap"]
+    for team in target["teams"]:
+        template = resources_stack(target, pools, team)
+        assert of_type(template, GROUP)["PoolA"]["VPCZoneIdentifier"] == [subnet]
+        assert parameter(template, "BucketName") == team["bucket"]
 
 
 def test_tags_of_the_account_are_on_everything_that_has_ours() -> None:

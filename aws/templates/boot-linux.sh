@@ -55,7 +55,7 @@ done <<<"$MOUNTS"
 
 aws s3 cp --only-show-errors --region "$REGION" "s3://$CODE_BUCKET/$WRAPPER_KEY" /opt/spotbed/wrapper.py
 cat > /etc/spotbed/config.json <<CONFIG
-{"jobs_table": "$SCHEDULER-jobs", "region": "$REGION", "bucket": "$BUCKET", "prefix": "", "lease_ms": $LEASE_MS,
+{"jobs_table": "$SCHEDULER-jobs", "region": "$REGION", "bucket": "$BUCKET", "prefix": "spotbed/", "lease_ms": $LEASE_MS,
  "deliver_function": "$SCHEDULER-deliver:live", "work_root": "$work_root", "run_as": "spotbed-job"}
 CONFIG
 chmod 0600 /etc/spotbed/config.json

@@ -5,7 +5,7 @@ $folder = 'C:\ProgramData\spotbed'
 New-Item -ItemType Directory -Force -Path $folder, $WORK_DIRECTORY | Out-Null
 Read-S3Object -Region $REGION -BucketName $CODE_BUCKET -Key $WRAPPER_KEY -File "$folder\wrapper.py" | Out-Null
 @{
-  jobs_table = "$SCHEDULER-jobs"; region = $REGION; bucket = $BUCKET; prefix = ''; lease_ms = [int]$LEASE_MS
+  jobs_table = "$SCHEDULER-jobs"; region = $REGION; bucket = $BUCKET; prefix = 'spotbed/'; lease_ms = [int]$LEASE_MS
   deliver_function = "$($SCHEDULER)-deliver:live"; work_root = $WORK_DIRECTORY
 } | ConvertTo-Json | ForEach-Object { [IO.File]::WriteAllText("$folder\config.json", $_) }
 if (Test-Path "$folder\boot.ps1") { & "$folder\boot.ps1" }
