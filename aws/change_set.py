@@ -30,7 +30,7 @@ def changes(target: Target, pools: Pools, specs: Pools, policy: Mapping[str, Any
     `pools` are as in a plan, `specs` the same as the functions read them. Raises InputError for what does not fit in.
     """
     plain = target.model_dump(by_alias=True, exclude_none=True)
-    found = list(_made(target.stack, scheduler_stack(plain, specs, policy), target.network.out))
+    found = list(_made(target.stack, scheduler_stack(plain), target.network.out))
     for number, team in enumerate(plain["teams"]):
         stack = resources_stack(plain, () if number else pools, team)
         found += _made(f"{target.stack}-{team['name']}", stack, target.network.out)

@@ -123,3 +123,4 @@ class Control:
     pools: Mapping[str, PoolSpec]
     now_ms: Callable[[], int]
     budget_usd: float = 0.0
+    launches: bool = True  # the kill switch: off, nothing is launched, and what runs goes on

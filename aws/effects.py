@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -105,7 +106,7 @@ class Ec2Fleet:
             worker,
             {
                 "Action": ["run"],
-                "Job": [command.job],
+                "Job": [quote(command.job, safe="")],
                 "Epoch": [str(command.epoch)],
                 "Worker": [worker.name],
                 "CheckpointEveryMs": [str(command.checkpoint_every_ms)],
@@ -117,7 +118,7 @@ class Ec2Fleet:
             worker,
             {
                 "Action": ["checkpoint"],
-                "Job": [command.job],
+                "Job": [quote(command.job, safe="")],
                 "Epoch": [str(command.epoch)],
                 "Worker": [worker.name],
                 "CheckpointEveryMs": ["0"],

@@ -30,6 +30,8 @@ def tick(control: Control) -> None:
     perform_outbox(control)
     reap(control)
     counters = control.store.counters()
+    if not control.launches:
+        return
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
     if waits or control.policy.move.moves or control.budget_usd:
         hears(control, Tick(control.now_ms(), observe(control, counters)))
@@ -48,16 +50,16 @@ def reap(control: Control) -> None:
         if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
             workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
         elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
-            _nudge(control, row.name)
+            _nudge(control, row.name, is_silent=silent_ms >= control.policy.settings.lease_ms)
 
 
-def _nudge(control: Control, worker: str) -> None:
+def _nudge(control: Control, worker: str, *, is_silent: bool) -> None:
     """Something is left to do, and the execution may be asleep: let it look again."""
     token, ended = control.store.take_token(worker)
-    if ended:
-        workers.run(control, worker)
     if token:
         control.executions.answer(token)
+    elif ended or is_silent:  # its execution has ended, or has failed: nobody else steps it
+        workers.run(control, worker)
 
 
 def hears(control: Control, event: Any) -> None:

@@ -64,13 +64,14 @@ def control() -> Control:
             lambda: dt.datetime.now(dt.UTC),
         ),
         StepFunctions(client("stepfunctions"), given["STATE_MACHINE_ARN"]),
-        Queues(client("sqs"), client("events"), given["FINISHED_QUEUE_URL"], given["DEAD_QUEUE_URL"]),
+        Queues(client("sqs"), client("events"), given["FINISHED_QUEUE_URL"], given["DEAD_QUEUE_URL"], given["BUS"]),
         DelayedMessages(client("sqs"), given["QUEUE_URL"]),
         AsynchronousCalls(client("lambda"), given["DELIVER_FUNCTION"]),
         LogJournal(),
         pools,
         lambda: time.time_ns() // 1_000_000,
         float(given.get("BUDGET_USD", "0")),
+        given.get("LAUNCHES", "on") == "on",
     )
 
 
@@ -137,6 +138,14 @@ def _launched(mine: Control, detail: dict[str, Any]) -> None:
     if pool is not None:
         item = mine.store.read(mine.store.tables.fleet, {"key": f"pool#{pool.id}"}) or {}
         workers.create(mine, str(detail["EC2InstanceId"]), pool.id, pool.purchase, str(item.get("serves", "")))
+
+
+def report(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """A wrapper without rights on the table renews its lease ("job", "epoch"), or says what a checkpoint keeps
+    ("safe_ms" besides). Answers whether it still holds the lease."""
+    mine = given or control()
+    safe_ms = event.get("safe_ms")
+    return {"holds": jobs.renew(mine, event["job"], int(event["epoch"]), None if safe_ms is None else int(safe_ms))}
 
 
 def step(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:

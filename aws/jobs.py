@@ -12,7 +12,7 @@ from typing import Any
 
 from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
 from aws.control import Control
-from aws.store import Item, JobRow, Write, packed, unpacked
+from aws.store import Item, JobRow, Write, packed
 from scheduler import job as job_role
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
 from scheduler.events import (
@@ -252,6 +252,21 @@ def expire(control: Control, job_id: str) -> str:
     return ""
 
 
+def renew(control: Control, job_id: str, epoch: int, safe_ms: int | None = None) -> bool:
+    """Evidence of life of an attempt, and what its checkpoints keep; False when it no longer holds the lease."""
+    kept = {} if safe_ms is None else {"safe_ms": safe_ms}
+    return control.store.write(
+        Write(
+            control.store.tables.jobs,
+            {"job_id": job_id},
+            sets={"lease_until_ms": control.now_ms() + control.policy.settings.lease_ms, **kept},
+            condition="#e = :e AND #p = :p",
+            names={"#e": "epoch", "#p": "phase"},
+            values={"e": epoch, "p": "leased"},
+        )
+    )
+
+
 def attempt_ended(control: Control, job_id: str, epoch: int, cause: str, exit_code: int, progress_ms: int) -> None:
     """A worker reports; what the wrapper wrote last is what is safe, where the worker does not know better."""
     row = control.store.job(job_id)
@@ -266,6 +281,3 @@ def claim_writes(control: Control, row: JobRow, worker: str) -> tuple[Job, Claim
     event = Claimed(control.now_ms(), worker)
     after, _, writes = stepped(control, row, event, holder=worker)
     return None if after.epoch == row.record.epoch else (after, event, writes)
-
-
-__all__ = ["Collision", "attempt_ended", "claim_writes", "expire", "hears", "submit", "unpacked", "wake", "written"]

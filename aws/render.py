@@ -24,7 +24,6 @@ Template = dict[str, Any]
 FOLDER = Path(__file__).resolve().parent
 EXAMPLE_CODE = "spotbed-code"
 LARGEST_USER_DATA = 16_384  # bytes, before base64 (EC2 user guide, "Run commands at launch")
-LARGEST_ENVIRONMENT = 4_096  # bytes of a function's variables (Lambda developer guide, "Quotas")
 LARGEST_PARAMETER = 4_096  # bytes (CloudFormation user guide, "Quotas")
 _DEVICES = {"windows": "/dev/sda1"}
 _ROOT_DEVICE = "/dev/xvda"
@@ -72,21 +71,17 @@ def group_name(stack: str, pool: str, *, delegated: bool = False) -> str:
 # the scheduler ------------------------------------------------------------------------------------------------------
 def scheduler_stack(
     target: Mapping[str, Any],
-    pools: Sequence[Mapping[str, Any]],
-    policy: Mapping[str, Any],
     *,
     code: Code = Code(),
     limits: Limits = Limits(),
     local: bool = False,
     folder: Path = FOLDER,
 ) -> Template:
-    """The scheduler's template. `target` is an aws.target.Target as plain values, `pools` as aws.control.PoolSpec,
-    `policy` as aws.policy_json writes it. Raises InputError for what does not fit into a parameter."""
+    """The scheduler's template. `target` is an aws.target.Target as plain values; policy and pools are in the package.
+    Raises InputError for what does not fit into a parameter."""
     template = read_template(folder / "templates" / "scheduler.yaml")
     _set(
         template,
-        PoolsJson=_compact(pools),
-        PolicyJson=_compact(policy),
         SpendCapUsd=target.get("spend_cap", 0),
         CodeBucket=code.bucket,
         WrapperKey=code.wrapper,
@@ -104,7 +99,6 @@ def scheduler_stack(
     machine = template["Resources"]["WorkerMachine"]["Properties"]
     del machine["DefinitionUri"]
     machine["Definition"] = json.loads((folder / "worker.asl.json").read_text("utf-8"))
-    _check_environment(template)
     _govern(template, target)
     return _at_once(template) if local else template
 
@@ -130,22 +124,6 @@ def _set(template: Template, **values: Any) -> None:
         if "AllowedPattern" in parameter and not re.fullmatch(parameter["AllowedPattern"], text):
             raise InputError([Problem(f"{name}: {text[:80]!r} does not match {parameter['AllowedPattern']}.")])
         parameter["Default"] = value
-
-
-def _check_environment(template: Template) -> None:
-    """What the functions are told of pools and policy fits beside their other variables."""
-    variables = template["Globals"]["Function"]["Environment"]["Variables"]
-    parameters = template["Parameters"]
-    told = {name: parameters.get(value.get("Ref"), {}).get("Default", "") for name, value in _references(variables)}
-    others = 150 * (len(variables) - len(told))  # names and addresses: none is longer than this
-    size = others + sum(len(name) + len(str(value).encode()) for name, value in told.items())
-    if size > LARGEST_ENVIRONMENT:
-        message = f"pools and policy need {size:,} bytes, and a function's variables hold {LARGEST_ENVIRONMENT:,}."
-        raise InputError([Problem(message, hint="Fewer pools.")])
-
-
-def _references(variables: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name, value) for name, value in variables.items() if name.endswith("_JSON")]
 
 
 def _at_once(template: Template) -> Template:

@@ -56,12 +56,11 @@ POOLS = (
 @cache
 def rendered(kind: str) -> Template:
     """One of the stacks; do not change it."""
-    plain = [{name: value for name, value in each.items() if name not in ("arch", "os")} for each in POOLS]
     match kind:
         case "scheduler":
-            return scheduler_stack(TARGET, plain, {"label": "x"})
+            return scheduler_stack(TARGET)
         case "local":
-            return scheduler_stack(TARGET, plain, {"label": "x"}, local=True)
+            return scheduler_stack(TARGET, local=True)
         case "resources":
             return resources_stack(TARGET, POOLS, TEAMS[0])
         case "endpoints":

@@ -234,7 +234,7 @@ def test_every_variable_that_the_functions_read_is_given(root: Path) -> None:
     variables = rendered("scheduler")["Globals"]["Function"]["Environment"]["Variables"]
     spec = {
         *("SPOTBED_STACK", "JOBS_TABLE", "WORKERS_TABLE", "FLEET_TABLE", "QUEUE_URL", "DEAD_QUEUE_URL"),
-        *("FINISHED_QUEUE_URL", "BUCKET", "PREFIX", "STATE_MACHINE_ARN", "DOCUMENT", "POOLS_JSON", "POLICY_JSON"),
+        *("FINISHED_QUEUE_URL", "BUCKET", "PREFIX", "STATE_MACHINE_ARN", "DOCUMENT"),
     }
     assert spec <= variables.keys()
     text = (root / "aws" / "functions.py").read_text("utf-8")

@@ -195,7 +195,7 @@ def test_the_example_of_a_target_is_rendered(root: Path) -> None:
     target = load_target(root / "deploy" / "TARGET.example.yaml").model_dump(by_alias=True)
     (zone, subnet), *_ = target["network"]["subnets"].items()
     pools = [pool("a", "c6i.xlarge", zone, "spot")]
-    assert parameter(scheduler_stack(target, pools, {}), "SpendCapUsd") == target["spend_cap"]
+    assert parameter(scheduler_stack(target), "SpendCapUsd") == target["spend_cap"]
     for team in target["teams"]:
         template = resources_stack(target, pools, team)
         assert of_type(template, GROUP)["PoolA"]["VPCZoneIdentifier"] == [subnet]
@@ -217,7 +217,7 @@ def test_tags_of_the_account_are_on_everything_that_has_ours() -> None:
 def test_a_boundary_is_on_every_role() -> None:
     boundary = "arn:aws:iam::123456789012:policy/edge"
     target = {**TARGET, "instances": {**TARGET["instances"], "profile": {"policies": [], "boundary": boundary}}}
-    for template in (scheduler_stack(target, (), {}), resources_stack(target, POOLS, TEAMS[0])):
+    for template in (scheduler_stack(target), resources_stack(target, POOLS, TEAMS[0])):
         roles = of_type(template, "AWS::IAM::Role")
         assert roles
         assert all(role["PermissionsBoundary"] == boundary for role in roles.values())
@@ -253,15 +253,13 @@ def test_the_same_inputs_give_the_same_bytes_whatever_their_order() -> None:
     mixed = dict(reversed(TARGET.items()))
     assert as_yaml(resources_stack(mixed, POOLS, TEAMS[0])) == as_yaml(rendered("resources"))
     before = copy.deepcopy(TARGET)
-    scheduler_stack(TARGET, POOLS, {"b": 1, "a": 2})
+    scheduler_stack(TARGET)
     assert before == TARGET
 
 
 def test_what_the_plan_says_stands_in_the_template() -> None:
     code = Code("builds", "a/f.zip", "a/w.py")
-    template = scheduler_stack(TARGET, [{"id": "p"}], {"label": "mine"}, code=code, limits=Limits(1.25, 3, 4))
-    assert parameter(template, "PoolsJson") == '[{"id":"p"}]'
-    assert parameter(template, "PolicyJson") == '{"label":"mine"}'
+    template = scheduler_stack(TARGET, code=code, limits=Limits(1.25, 3, 4))
     assert template["Globals"]["Function"]["CodeUri"] == {"Bucket": "builds", "Key": "a/f.zip"}
     limits = [parameter(template, name) for name in ("CostPerJobLimitUsd", "DeadLetterLimit", "DeadlineMissLimit")]
     assert (limits, parameter(template, "LogDays")) == ([1.25, 3, 4], 30)
@@ -290,14 +288,6 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 # what does not fit --------------------------------------------------------------------------------------------------
-def test_pools_that_no_function_can_be_told_of_are_refused() -> None:
-    pools = [pool(f"pool-{number}", "c6i.xlarge", "us-east-1a", "spot") for number in range(40)]
-    with pytest.raises(InputError, match="Fewer pools"):
-        scheduler_stack(TARGET, pools, {})
-    with pytest.raises(InputError, match="variables hold"):
-        scheduler_stack(TARGET, pools[:15], {})
-
-
 @pytest.mark.parametrize(
     ("part", "value"),
     [
