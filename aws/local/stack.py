@@ -30,7 +30,7 @@ from spotbed.errors import InputError, OutsideError, Problem
 # What suits jobs of seconds on one machine; a plan's own values suit EC2. Milliseconds.
 LOCAL_SETTINGS = {"lease_ms": 15_000, "tick_ms": 1_000, "keep_alive_ms": 5_000, "boot_timeout_ms": 60_000}
 GRACE_MS = 5_000  # from SIGTERM to SIGKILL
-_STARTS_WITHIN_S, _ENDS_WITHIN_S, _PAUSE_S = 60.0, 20.0, 0.05
+_STARTS_WITHIN_S, _ENDS_WITHIN_S, _TAKEN_WITHIN_S, _PAUSE_S = 60.0, 20.0, 30.0, 0.05
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _RUN = 'exec "./$SPOTBED_RUN"'  # a constant: the file's name is data
@@ -156,7 +156,18 @@ class LocalStack:
                 raise InputError(Problem(f"job {number + 1}: {error}.", file=str(path))) from None
         for message in messages:
             self.send(message)
-        return [str(message.get("id", message.get("job_id"))) for message in messages]
+        ids = [str(message.get("id", message.get("job_id"))) for message in messages]
+        self._await(ids)
+        return ids
+
+    def _await(self, ids: Sequence[str]) -> None:
+        """Until the table knows the jobs. Raises OutsideError."""
+        until_s = time.monotonic() + _TAKEN_WITHIN_S
+        while missing := set(ids) - {line.job_id for line in self.jobs()}:
+            if time.monotonic() >= until_s:
+                what = f"{len(missing)} of {len(ids)} jobs were not taken in within {_TAKEN_WITHIN_S:.0f} s."
+                raise OutsideError(what, "their messages, in the queue", f"look at {self.folder}/region.log")
+            time.sleep(_PAUSE_S)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Put one message into the queue, as it is."""
