@@ -42,8 +42,13 @@ def reap(control: Control) -> None:
     that by its lease, any other by what it has not done for as long as a lease."""
     live = control.target.live()
     for job_id in control.store.due(control.now_ms()):
-        holder = jobs.expire(control, job_id)
-        if holder and holder not in live:
+        expired = jobs.expire(control, job_id)
+        if expired is None:
+            continue
+        holder, ended = expired
+        if holder in live:  # it runs what nobody answers for: it lets go, and takes the next
+            workers.deliver(control, holder, f"reaped/{job_id}/{ended.epoch}", packed(ended))
+        elif holder:
             workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))
     for row in control.store.unfinished():
         silent_ms = control.now_ms() - row.changed_ms

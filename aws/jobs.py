@@ -16,6 +16,7 @@ from aws.store import Item, JobRow, Write, packed
 from scheduler import job as job_role
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
 from scheduler.events import (
+    LEASE_LOST,
     AttemptEnded,
     Claimed,
     DependencyFailed,
@@ -237,19 +238,21 @@ def _tell(control: Control, job_id: str, earlier: str, *, done: bool) -> None:
 
 
 # what the reaper finds ----------------------------------------------------------------------------------------------
-def expire(control: Control, job_id: str) -> str:
-    """The lease of a job has expired, or its timer has come. Returns the worker that held the lease, or ""."""
+def expire(control: Control, job_id: str) -> tuple[str, AttemptEnded] | None:
+    """The lease of a job has expired, or its timer has come. Returns the worker that held the lease, and what it shall
+    hear if its instance is still there."""
     row = control.store.job(job_id)
     now = control.now_ms()
     if row is None or int(row.item.get("lease_until_ms", now + 1)) > now:
-        return ""
+        return None
     finish(control, row)
     if row.record.phase == "leased":
-        hears(control, job_id, LeaseExpired(now, row.record.epoch, row.safe_ms))
-        return str(row.item.get("holder", ""))
+        epoch = row.record.epoch
+        hears(control, job_id, LeaseExpired(now, epoch, row.safe_ms))
+        return str(row.item.get("holder", "")), AttemptEnded(now, job_id, epoch, LEASE_LOST, 0, row.safe_ms)
     if "timer" in row.item:
         hears(control, job_id, TimerFired(now, str(row.item["timer"])))
-    return ""
+    return None
 
 
 def renew(control: Control, job_id: str, epoch: int, safe_ms: int | None = None) -> bool:
