@@ -65,10 +65,9 @@ def create(control: Control, name: str, pool: str, purchase: str, serves: str) -
         "timer_name": BOOT,
         "timer_ms": now + control.policy.settings.boot_timeout_ms,
     }
-    if not control.store.put_new(control.store.tables.workers, item, "worker"):
-        return False
-    control.executions.start(name, 0)
-    return True
+    new = control.store.put_new(control.store.tables.workers, item, "worker")
+    control.executions.start(name, 0)  # once, by its name; an earlier try may have come only half as far
+    return new
 
 
 # Deliver ------------------------------------------------------------------------------------------------------------
