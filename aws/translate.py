@@ -23,6 +23,8 @@ _OLD = frozenset({"job_id", "retry", "job_success_string", "ssm_document", "comm
 _STOCK_DOCUMENTS = frozenset({"AWS-RunShellScript", "AWS-RunPowerShellScript"})
 
 
+# What goes to the wrapper as it is.
+_BODY = ("success_string", "inputs", "outputs", "output_prefix", "workdir", "env")
 _OURS = frozenset(
     {
         *[
@@ -37,7 +39,8 @@ _OURS = frozenset(
             "checkpointable",
             "timeout_s",
         ],
-        *["success_string", "inputs", "outputs", "after", "estimate_s", "deadline_s", "workdir", "env", "licences"],
+        *["after", "estimate_s", "deadline_s", "licences"],
+        *_BODY,
     }
 )
 
@@ -156,9 +159,9 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
     ticket = Ticket(
         job_id, spec, now_ms, _ms(message, "estimate_s", -1), -1 if deadline_ms < 0 else now_ms + deadline_ms
     )
-    body: dict[str, Any] = {
-        name: message[name] for name in ("success_string", "inputs", "outputs", "workdir", "env") if name in message
-    }
+    body: dict[str, Any] = {name: message[name] for name in _BODY if name in message}
+    if spec.timeout_ms >= 0:
+        body["timeout_s"] = spec.timeout_ms / 1000  # the wrapper ends the attempt
     after = message.get("after", [])
     if isinstance(after, str):
         after = [after]
@@ -171,7 +174,11 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     value = message.get(name)
     if not isinstance(value, str) or not value:
         raise BadMessage(f"{name}: a text that is not empty, not {value!r}")
-    if len(value.encode()) > 512:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise BadMessage(f"{name}: is no Unicode text") from None
+    if size > 512:
         raise BadMessage(f"{name}: longer than 512 bytes")
     return value
 

@@ -231,6 +231,7 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     (tmp_path / "jobs.json").write_text(json.dumps([
         {"job_id": "hello", "retry": "3", "job_success_string": "Hello World", "ssm_document": "AWS-RunShellScript",
          "commands": ["echo Hello World"]},
+        {"id": "slow", "retries": 0, "timeout_s": "1", "commands": ["sleep 600"]},
         {"id": "everyone", "retries": 1, "success_string": "Hello World", "commands": ["echo Hello EVERYONE"]},
     ]))  # fmt: skip
     folder = tmp_path / "deck"
@@ -238,18 +239,20 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     (folder / "lib" / "model").write_text("model\n")
     (folder / "run; touch x.sh").write_text("#!/bin/sh\ncat lib/model > result.txt\n")
     (folder / "run; touch x.sh").chmod(0o755)
-    assert local.submit(tmp_path / "jobs.json") == ["hello", "everyone"]
+    assert local.submit(tmp_path / "jobs.json") == ["hello", "slow", "everyone"]
     assert local.submit(folder) == ["deck"]
     assert local.wait(60)
     lines = {line.job_id: line for line in local.jobs()}
     assert {name: (line.phase, line.attempts) for name, line in lines.items()} == {
         "hello": ("done", 1), "everyone": ("failed", 2), "deck": ("done", 1),
+        "slow": ("failed", 1),
     }  # fmt: skip
+    assert lines["slow"].exit_code == 124
     assert local.logs("hello") == b"Hello World\n"
     (fetched,) = local.fetch("deck", tmp_path / "out")
     assert fetched == tmp_path / "out" / "result.txt"
     assert fetched.read_text() == "model\n"
-    assert local.queued() == {"jobs": 0, "finished": 2, "dead": 1}
+    assert local.queued() == {"jobs": 0, "finished": 2, "dead": 2}
     assert {line[1] for line in local.journal()} == {"job", "worker", "fleet"}
     local.drain()
     eventually(lambda: not local.status()["instances"] and not local.status()["executions"])
@@ -266,6 +269,17 @@ def test_a_running_job_is_cancelled_and_its_worker_goes_on(local: stack.LocalSta
     assert local.wait(30)
     assert [(line.job_id, line.phase) for line in local.jobs()] == [("long", "cancelled"), ("next", "done")]
     assert local.cancel("long") == "cancelled"
+
+
+def test_a_wrapper_that_dies_costs_one_lease_and_leaves_nothing_running(local: stack.LocalStack) -> None:
+    local.send({"id": "job", "commands": ["echo up", 'test "$SPOTBED_ATTEMPT" = 2 || sleep 614']})
+    eventually(lambda: bool(processes_with("sleep 614")))
+    found = subprocess.run(["pgrep", "-f", "wrapper.py --job=job "], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), 9)
+    eventually(lambda: not processes_with("sleep 614"))
+    assert local.wait(30)
+    assert [(line.phase, line.attempts, line.interruptions) for line in local.jobs()] == [("done", 2, 1)]
+    eventually(lambda: not local.status()["instances"])
 
 
 def test_mistakes_are_told(local: stack.LocalStack, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Agent:
     def __init__(self, worker: str, config: str) -> None:
         self._worker, self._config = worker, config
         self._attempts: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
 
     def hear(self, order: dict[str, Any]) -> None:
         key = (order.get("start") or order["leave"], order["epoch"])
@@ -34,11 +36,20 @@ class Agent:
         if "leave" in order:
             wrapper.main([*given, "--order=checkpoint"])
         elif key not in self._attempts:
-            every = f"--checkpoint-every-ms={order['checkpoint_every_ms']}"
-            argv = [sys.executable, str(PROGRAM), *given, every]
-            self._attempts[key] = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-        for process in self._attempts.values():
-            process.poll()  # those that have ended leave no zombie
+            self._start(key, [*given, f"--checkpoint-every-ms={order['checkpoint_every_ms']}"])
+
+    def _start(self, key: tuple[str, int], given: list[str]) -> None:
+        with self._lock:
+            process = subprocess.Popen([sys.executable, str(PROGRAM), *given], stdin=subprocess.DEVNULL)
+            self._attempts[key] = process
+        threading.Thread(target=self._await, args=(process,), daemon=True).start()
+
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
+        """What a wrapper leaves that was killed itself ends with it."""
+        process.wait()
+        with self._lock:
+            if all(each.poll() is not None for each in self._attempts.values()):
+                kill_below(os.getpid())
 
 
 def main(worker: str, config: str) -> None:
