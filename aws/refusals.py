@@ -12,6 +12,7 @@ from spotbed.build import Blueprint
 from spotbed.errors import InputError, Problem
 from spotbed.policies.compose import Composed
 from spotbed.policies.load import source_file, source_of
+from spotbed.scenario.models import Scenario
 
 _ARCHITECTURE = "decoupled"
 _MODEL_NEEDS = "which no program gives: it is a model for papers"
@@ -40,12 +41,28 @@ def _refusals(made: Blueprint, composed: Composed) -> Iterator[Problem]:
     if composed.architecture != _ARCHITECTURE:
         text = f"{composed.architecture!r} cannot be deployed: what runs on AWS is {_ARCHITECTURE!r}."
         yield positions.problem(text, ("policies", number, "architecture"))
+    for path, what in _not_built(scenario, composed, number):
+        yield positions.problem(f"{what}: a simulation has them, the functions on AWS do not yet.", path)
     for point in POINTS:
         for need in sorted(getattr(composed.parts[point], "needs", NOTHING_NEEDED)):
             reason = _unobservable(need)
             if reason:
                 text = f"{composed.names[point]!r} cannot be deployed: it needs `{need}`, {reason}."
                 yield positions.problem(text, ("policies", number, point))
+
+
+def _not_built(scenario: Scenario, composed: Composed, number: int) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """(place, what) of what the driver on AWS does not perform."""
+    if composed.parts["move"].moves:
+        yield ("policies", number), "jobs that move to another purchase option while they run"
+    if scenario.capacity.slots_per_instance > 1:
+        yield ("capacity", "slots_per_instance"), "instances with several slots"
+    if scenario.capacity.licences:
+        yield ("capacity", "licences"), "licences"
+    for name in ("classes", "jobs_list"):
+        for place, shape in enumerate(getattr(scenario.workload, name, None) or ()):
+            if shape.gang > 1:
+                yield ("workload", name, place, "gang"), "gangs"
 
 
 def _unobservable(need: str) -> str:

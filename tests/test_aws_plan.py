@@ -337,6 +337,25 @@ def test_what_aws_cannot_observe_is_refused_at_its_place(here: Path, label: str,
     assert all(str(problem.path).startswith(place) and problem.line for problem in caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("vcpus: 2,", "vcpus: 2, gang: 2,", "workload.classes.0.gang"),
+        ("capacity:\n", "capacity:\n  slots_per_instance: 2\n", "capacity.slots_per_instance"),
+        ("capacity:\n", "capacity:\n  licences: {solver: 2}\n", "capacity.licences"),
+        ("  - spot-only\n", "  - {use: greedy-deadline, label: spot-only}\n", "policies.1"),
+    ],
+)
+def test_what_is_not_built_on_aws_is_refused(here: Path, old: str, new: str, place: str) -> None:
+    small = SCENARIO.replace("vcpus: 4, memory: 8 GiB", "vcpus: 2, memory: 2 GiB")
+    assert old in small
+    (here / "small.yaml").write_text(small.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        planned(here, "spot-only", None)
+    (problem,) = [each for each in caught.value.problems if "the functions on AWS do not yet" in each.message]
+    assert str(problem.path) == place
+
+
 def test_services_that_cost_nothing_are_no_basis(here: Path) -> None:
     (here / "small.yaml").write_text(SCENARIO + "services: {preset: ideal}\n")
     with pytest.raises(InputError, match="services without latency"):
