@@ -83,9 +83,10 @@ def deliver(control: Control, worker: str, event_id: str, event: str) -> bool:
 
 
 def run(control: Control, worker: str) -> None:
-    """Step a worker that no execution serves until it has heard everything."""
-    while (row := control.store.worker(worker)) is not None and (row.inbox or row.outbox):
-        step(control, worker, row.record.generation)
+    """Step a worker that no execution serves until it has heard everything, its timer included."""
+    row = control.store.worker(worker)
+    while row is not None and step(control, worker, row.record.generation).next == STEP:
+        row = control.store.worker(worker)
 
 
 # Step ---------------------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ def survives(number: int, *, performed: bool) -> None:
     completed = Counter(
         entry.subject for entry in made.journal.entries if entry.role == "job" and entry.kind == "ReleaseDependants"
     )
-    assert completed == {"keeps-0": 1}, "and once"
+    # A function that breaks off between its write and its line in the log tells the log nothing.
+    assert completed <= Counter({"keeps-0": 1}), "and once"
     assert not made.control.target.live(), "an instance is left behind"
 
 
