@@ -65,8 +65,9 @@ def survives(number: int, *, performed: bool) -> None:
     completed = Counter(
         entry.subject for entry in made.journal.entries if entry.role == "job" and entry.kind == "ReleaseDependants"
     )
-    # A function that breaks off between its write and its line in the log tells the log nothing.
-    assert completed <= Counter({"keeps-0": 1}), "and once"
+    # Of a write whose answer was lost, the log may lack the line; of any other call it has it.
+    once = Counter({"keeps-0": 1})
+    assert (completed <= once) if performed else (completed == once), "and once"
     assert not made.control.target.live(), "an instance is left behind"
 
 
