@@ -3,6 +3,8 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# An environment for each tool whose pins are not ours.
+EMULATOR := .venv-ministack
 HAVE_UV := $(shell command -v uv 2>/dev/null)
 # Workers for the tests, one per core.
 JOBS ?= auto
@@ -17,10 +19,10 @@ help: ## this list
 demo: $(VENV)/.installed ## install into .venv, run the demo scenario, write reports/demo/index.html
 	@$(BIN)/spotbed demo
 
-test: $(VENV)/.installed-dev ## the test suite (no AWS account, no network)
+test: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite (no AWS account, no network)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-test-all: $(VENV)/.installed-dev ## the test suite with its slow part
+test-all: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite with its slow part
 	@SPOTBED_HYPOTHESIS=exploring $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
 
 bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
@@ -33,8 +35,8 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-clean: ## remove .venv and all caches; reports are kept
-	@rm -rf $(VENV) build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the environments and all caches; reports are kept
+	@rm -rf $(VENV) $(EMULATOR) build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A missing or dangling interpreter rebuilds the environment.
@@ -63,8 +65,17 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@$(call install,.[dev])
 	@touch $@ $(VENV)/.installed
 
+$(EMULATOR)/.installed: tests/ministack.txt | $(BIN)/python
+	@echo "installing an emulator of AWS into $(EMULATOR)" >&2
+	@$(call environment,$(EMULATOR),tests/ministack.txt)
+	@touch $@
+
 ifneq ($(HAVE_UV),)
 install = uv pip install --python $(BIN)/python --quiet --editable '$(1)'
+environment = uv venv --quiet --clear --python $(BIN)/python $(1) && \
+  uv pip install --python $(1)/bin/python --quiet --requirement $(2)
 else
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
+environment = $(BIN)/python -m venv --clear $(1) && \
+  $(1)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(2)
 endif

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 from scheduler import record
+
+if TYPE_CHECKING:
+    from ministack import Ministack
 
 # The same examples every time, so that a red test is red for the next person too; `make test-all` looks for new ones.
 # No deadline: it would measure the machine.
@@ -55,3 +60,12 @@ def spotbed_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"public data absent: SPOTBED_DATA={value} is not a folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    """An emulated account, one for each process of the tests; see tests/ministack.py."""
+    from ministack import running
+
+    with running(tmp_path_factory.mktemp("ministack")) as account:
+        yield account
