@@ -36,6 +36,7 @@ from scheduler.worker import BOOT, Badge, Worker
 COUNTED = {"booting": "booting", "idle": "idle", "running": "busy", "noticed": "busy", "draining": "busy",
            "moving": "busy", "stopping": "", "gone": ""}  # fmt: skip
 STEP, PARK, END = "step", "park", "end"
+AT_ONCE = 10  # events that one call of Step hears: a claim's answer needs no state of its own
 FOREVER_S = 365 * 86_400  # Park's longest wait: of an execution on AWS, a year
 
 
@@ -91,7 +92,17 @@ def run(control: Control, worker: str) -> None:
 
 # Step ---------------------------------------------------------------------------------------------------------------
 def step(control: Control, worker: str, generation: int) -> Next:
-    """Perform what is left of the last step, or hear the next event; says what the execution does then."""
+    """Hear what the inbox holds, one event after the other, and perform what is ordered; says what the execution does
+    then. What one call has not done the next one does."""
+    for _ in range(AT_ONCE):
+        found = _step(control, worker, generation)
+        if found.next != STEP:
+            break
+    return found
+
+
+def _step(control: Control, worker: str, generation: int) -> Next:
+    """Perform what is left of the last step, or hear the next event."""
     row = control.store.worker(worker)
     if row is None:
         return Next(worker, generation, END)

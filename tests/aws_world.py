@@ -6,6 +6,8 @@ Instances and wrappers are those of the in-memory stand-in; everything between t
 from __future__ import annotations
 
 import itertools
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,15 +16,15 @@ import boto3
 from botocore.exceptions import ClientError
 from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
 
-from aws import fleet, jobs, workers
+from aws import fleet, functions, jobs, workers
 from aws.control import Control, Launched, PoolSpec
-from aws.store import Store, Tables, WorkerRow, Write, packed
+from aws.local import asl
+from aws.store import Store, Tables, WorkerRow, Write
+from scheduler.codec import encode
 from scheduler.commands import Checkpoint, Start
 from scheduler.events import Lost, Ready, Woken
-from scheduler.job_record import Ticket
 from scheduler.policy import Policy
-from sim.inputs import WorldInputs
-from sim.submissions import spec_of_class
+from sim.inputs import Work, WorldInputs
 from spotbed.journal import Journal
 
 FINAL = ("done", "failed", "cancelled")
@@ -77,43 +79,103 @@ def again(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except ClientError as error:
-        if error.response["Error"]["Code"] != THROTTLED:
+        if code_of(error) != THROTTLED:
             raise
         return function(*arguments)
 
 
-class Machines:
-    """Step Functions: what aws/worker.asl.json says, Step -> Choice -> Park -> Step."""
+def message_of(work: Work, number: int) -> dict[str, Any]:
+    """The message that submits a job of a world."""
+    klass, estimate_ms = work.classes[work.klass[number]], int(work.estimate_ms[number])
+    times = {"timeout_s": klass.timeout_ms, "deadline_s": klass.deadline_ms,
+             "estimate_s": estimate_ms if estimate_ms >= 0 else None}  # fmt: skip
+    shape = {name: getattr(klass, name) for name in
+             ("vcpus", "memory_gib", "gpus", "priority", "tenant", "retries", "checkpointable")}  # fmt: skip
+    return {"id": work.job_id(number), "commands": ["true"], **shape,
+            **{name: value / 1000 for name, value in times.items() if value is not None}}  # fmt: skip
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def handled(handler: Callable[..., Any], payload: dict[str, Any], control: Control) -> Any:
+    """Call a handler as Lambda does: what goes in and comes out is JSON."""
+    return json.loads(json.dumps(handler(json.loads(json.dumps(payload)), None, control)))
+
+
+class Executions:
+    """Step Functions in virtual time: what aws/worker.asl.json says, its timeouts and retries on the world's clock."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._parked: dict[str, tuple[str, int]] = {}  # token -> (worker, generation)
+        self._world, self._machine = world, asl.Machine()
+        self._handlers = {"StepFunction": functions.step, "ParkFunction": functions.park}
+        self._parked: dict[str, tuple[asl.State, asl.Data]] = {}
         self._started: set[tuple[str, int]] = set()
         self._ids = itertools.count()
+        self.entered: Counter[str] = Counter()  # states; each is a transition that is billed
+        self.called: Counter[str] = Counter()  # functions
 
     def start(self, worker: str, generation: int) -> None:
         if (worker, generation) not in self._started:
             self._started.add((worker, generation))
+            self.entered["start"] += 1
+            data = {"worker": worker, "generation": generation}
             if generation:  # StartExecution returns before the execution begins
-                clock = self._world.clock
-                clock.at(clock.now_ms, REPORT, partial(self._execute, worker, generation))
+                self._later(0, REPORT, partial(self._enter, self._machine.first, data))
             else:
-                self._execute(worker, generation)
+                self._enter(self._machine.first, data)
 
     def answer(self, token: str) -> None:
         if token in self._parked:
-            self._execute(*self._parked.pop(token))
+            state, data = self._parked.pop(token)
+            self._enter(state["Next"], data)
 
-    def _execute(self, worker: str, generation: int) -> None:
-        world = self._world
-        while (after := again(workers.step, world.control, worker, generation)).next == workers.STEP:
-            pass
-        if after.next == workers.PARK:
-            token = f"token-{next(self._ids)}"
-            self._parked[token] = (worker, generation)
-            if after.timeout_s < workers.FOREVER_S:
-                world.clock.at(world.clock.now_ms + after.timeout_s * 1000, TIMER, partial(self.answer, token))
-            again(workers.park, world.control, worker, token)
+    def _times_out(self, token: str) -> None:
+        if token in self._parked:
+            state, data = self._parked.pop(token)
+            self._enter(asl.after_timeout(state), data)
+
+    def _later(self, after_ms: int, rank: int, act: Callable[[], None]) -> None:
+        self._world.clock.at(self._world.clock.now_ms + after_ms, rank, act)
+
+    def _enter(self, name: str, data: asl.Data) -> None:
+        """Go on until a state waits, or the execution ends."""
+        while (state := self._machine.states[name])["Type"] != "Succeed":
+            self.entered[name] += 1
+            if state["Type"] == "Choice":
+                name = self._machine.choose(name, data)
+            elif (found := self._perform(name, state, data)) is None:
+                return
+            else:
+                name, data = found
+        self.entered[name] += 1
+
+    def _perform(self, name: str, state: asl.State, data: asl.Data, tries: int = 0) -> tuple[str, asl.Data] | None:
+        """(the next state, its data), or None while the task waits: for its token, or to call its function again."""
+        token = f"token-{next(self._ids)}"
+        function, payload = asl.call_of(state, data, token)
+        if asl.waits(state):
+            self._parked[token] = state, data
+            wait_s = asl.timeout_s(state, data)
+            if wait_s < workers.FOREVER_S:
+                self._later(wait_s * 1000, TIMER, partial(self._times_out, token))
+        self.called[function] += 1
+        try:
+            result = handled(self._handlers[function], payload, self._world.control)
+        except ClientError as error:
+            pause_s = asl.pause_s(state, tries + 1)
+            if code_of(error) != THROTTLED or pause_s is None:
+                raise
+            self._parked.pop(token, None)
+            self._later(round(pause_s * 1000), REPORT, partial(self._again, name, data, tries + 1))
+            return None
+        return None if asl.waits(state) else (state["Next"], asl.output_of(state, data, result))
+
+    def _again(self, name: str, data: asl.Data, tries: int) -> None:
+        found = self._perform(name, self._machine.states[name], data, tries)
+        if found is not None:
+            self._enter(*found)
 
 
 class World:
@@ -122,6 +184,7 @@ class World:
     def __init__(self, inputs: WorldInputs, policy: Policy, client: Any = None) -> None:
         self.inputs, self.policy = inputs, policy
         self.clock, self.latency, self.journal = Clock(), Latency(inputs), Journal()
+        self.executions = Executions(self)
         client = client or boto3.client("dynamodb", region_name="us-east-1")
         make_tables(client)
         pools = {
@@ -135,7 +198,7 @@ class World:
             store=Store(client, TABLES),
             policy=policy,
             target=self,
-            executions=Machines(self),
+            executions=self.executions,
             messages=self,
             timers=self,
             hints=self,
@@ -165,16 +228,13 @@ class World:
         return not live and len(ended) == len(self.inputs.work)
 
     def _tick(self) -> None:
-        again(fleet.tick, self.control)
+        again(handled, functions.fleet, {}, self.control)
         self.clock.at(self.clock.now_ms + self.policy.settings.tick_ms, TICK, self._tick)
 
     def _submit(self, number: int) -> None:
-        work = self.inputs.work
-        klass = work.classes[work.klass[number]]
-        submit_ms, deadline_ms = int(work.submit_ms[number]), klass.deadline_ms
-        ticket = Ticket(work.job_id(number), spec_of_class(klass), submit_ms, int(work.estimate_ms[number]),
-                        -1 if deadline_ms is None else submit_ms + deadline_ms)  # fmt: skip
-        again(jobs.submit, self.control, ticket, {"commands": ["true"]})
+        message = message_of(self.inputs.work, number)
+        event = {"Records": [{"messageId": f"message-{number}", "body": json.dumps(message)}]}
+        assert again(handled, functions.intake, event, self.control) == {"batchItemFailures": []}
 
     # EventBridge ------------------------------------------------------------------------------------------------
     def _say(self, worker: str, make: Callable[[int], Any]) -> None:
@@ -184,7 +244,8 @@ class World:
         self.clock.at(self.clock.now_ms + latency_ms, MARKET, partial(self._send, worker, event_id, make))
 
     def _send(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
-        again(workers.deliver, self.control, worker, event_id, packed(make(self.clock.now_ms)))
+        event = encode(make(self.clock.now_ms))
+        again(handled, functions.deliver, {"worker": worker, "id": event_id, "event": event}, self.control)
 
     # the target -------------------------------------------------------------------------------------------------
     def start(self, worker: WorkerRow, order: Start) -> bool:
@@ -201,17 +262,20 @@ class World:
         fails = klass.exit_code or 1 if order.epoch == 1 and work.outcome_u[number] < klass.fail_probability else 0
         heard = Heard(
             renew=partial(self._renew, order, "lease_until_ms"),
-            keep=partial(self._renew, order, "safe_ms"),
+            keep=partial(self._keep, order),
             report=partial(self._ended, worker.name),
         )
         instance.wrapper = Wrapper(self.clock, self.latency, self.policy.settings, order, number, row.record,
                                    int(work.runtime_ms[number]), fails, heard)  # fmt: skip
         return True
 
+    def _keep(self, order: Start, safe_ms: int) -> None:
+        self._renew(order, "safe_ms", safe_ms)
+
     def _renew(self, order: Start, name: str, value: int | None = None) -> bool:
         """The wrapper's conditional write."""
         given = self.clock.now_ms + self.policy.settings.lease_ms if value is None else value
-        return again(
+        held: bool = again(
             self.control.store.write,
             Write(
                 TABLES.jobs,
@@ -222,6 +286,7 @@ class World:
                 values={"e": order.epoch, "p": "leased"},
             ),
         )
+        return held
 
     def _ended(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
         self.ec2.instances[worker].wrapper = None

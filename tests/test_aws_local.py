@@ -17,7 +17,8 @@ import pytest
 
 from aws.control import PoolSpec
 from aws.local import stack
-from aws.local.executions import MACHINE, Executor, check
+from aws.local.asl import MACHINE, check
+from aws.local.executions import Executor
 from aws.local.instances import LocalFleet
 from aws.local.processes import kill_tree
 from aws.local.region import SPEC

@@ -1,43 +1,31 @@
-"""Step Functions in threads: reads `aws/worker.asl.json` and calls the functions that its states name.
-
-It knows what that machine uses: Task (a Lambda, with or without a task token), Choice and Succeed; Retry, Catch,
-timeouts, and paths such as `$.worker`. Anything else in the file is an error when it is read.
-"""
+"""Step Functions in threads: performs `aws/worker.asl.json`, and calls the functions that its states name."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-MACHINE = Path(__file__).resolve().parent.parent / "worker.asl.json"
-WAITS = ".waitForTaskToken"
-TIMEOUT, ANY = "States.Timeout", "States.ALL"
-_KEYS = {
-    "Task": {"Type", "Comment", "Resource", "Parameters", "OutputPath", "ResultPath", "TimeoutSeconds",
-             "TimeoutSecondsPath", "Retry", "Catch", "Next"},
-    "Choice": {"Type", "Comment", "Choices"},
-    "Succeed": {"Type", "Comment"},
-}  # fmt: skip
-Function = Callable[[dict[str, Any]], dict[str, Any]]
+from aws.local import asl
+
+Function = Callable[[asl.Data], asl.Data]
 
 
 class Executor:
     """The executions of one machine. `functions` are by the names that the machine's placeholders carry; `tell` hears
     of an execution that has failed."""
 
-    def __init__(self, functions: Mapping[str, Function], tell: Callable[[str], None], machine: Path = MACHINE) -> None:
-        self._machine: dict[str, Any] = json.loads(machine.read_text("utf-8"))
+    def __init__(
+        self, functions: Mapping[str, Function], tell: Callable[[str], None], machine: Path = asl.MACHINE
+    ) -> None:
+        self._machine = asl.Machine(machine)
         self._functions, self._tell = functions, tell
         self._started: set[tuple[str, int]] = set()
         self._tokens: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        check(self._machine)
 
     def start(self, worker: str, generation: int) -> None:
         """Start the execution {worker}-{generation}, unless it has been started."""
@@ -66,79 +54,39 @@ class Executor:
         names = {f"{worker}-{generation}" for worker, generation in self._started}
         return sum(each.name in names for each in threading.enumerate())
 
-    def _execute(self, data: dict[str, Any]) -> None:
-        name = self._machine["StartAt"]
+    def _execute(self, data: asl.Data) -> None:
+        name = self._machine.first
         try:
-            while not self._closed.is_set() and (state := self._machine["States"][name])["Type"] != "Succeed":
-                name, data = self._choose(state, data) if state["Type"] == "Choice" else self._perform(state, data)
+            while not self._closed.is_set() and (state := self._machine.states[name])["Type"] != "Succeed":
+                if state["Type"] == "Choice":
+                    name = self._machine.choose(name, data)
+                else:
+                    name, data = self._perform(state, data)
         except Exception as error:  # noqa: BLE001 an execution that fails ends, and the fleet's reaper sees it
             self._tell(f"execution of {data.get('worker')} failed in {name}: {type(error).__name__}: {error}")
 
-    def _choose(self, state: Mapping[str, Any], data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        for choice in state["Choices"]:
-            if _at(choice["Variable"], data) == choice["StringEquals"]:
-                return choice["Next"], data
-        raise ValueError("States.NoChoiceMatched")
-
-    def _perform(self, state: Mapping[str, Any], data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        waits, token = state["Resource"].endswith(WAITS), uuid.uuid4().hex
+    def _perform(self, state: asl.State, data: asl.Data) -> tuple[str, asl.Data]:
+        token = uuid.uuid4().hex
         parked = self._tokens[token] = threading.Event()
-        given = _filled(state["Parameters"], data, {"Task": {"Token": token}})
-        result = {"Payload": self._retried(state, given["FunctionName"].strip("${}"), given["Payload"])}
-        if waits and not parked.wait(_at(state["TimeoutSecondsPath"], data)):
-            self._tokens.pop(token, None)
-            caught = next(each for each in state["Catch"] if TIMEOUT in each["ErrorEquals"])
-            return caught["Next"], data
+        result = self._retried(state, *asl.call_of(state, data, token))
+        on_time = not asl.waits(state) or parked.wait(asl.timeout_s(state, data))
         self._tokens.pop(token, None)
-        if "OutputPath" in state:
-            data = _at(state["OutputPath"], result)
-        return state["Next"], data
+        return (state["Next"] if on_time else asl.after_timeout(state)), asl.output_of(state, data, result)
 
-    def _retried(self, state: Mapping[str, Any], function: str, payload: dict[str, Any]) -> dict[str, Any]:
-        retry: dict[str, Any] = next((each for each in state.get("Retry", ()) if ANY in each["ErrorEquals"]), {})
-        for tries in range(retry.get("MaxAttempts", 0)):
+    def _retried(self, state: asl.State, function: str, payload: asl.Data) -> asl.Data:
+        tries = 0
+        while True:
             try:
                 return self._functions[function](payload)
-            except Exception as error:  # noqa: BLE001 whatever a function raises, as States.ALL says
+            except Exception as error:  # whatever a function raises, as States.ALL says
+                tries += 1
+                pause_s = asl.pause_s(state, tries)
+                if pause_s is None or self._closed.wait(pause_s):
+                    raise
                 self._tell(f"{function} is called again: {type(error).__name__}: {error}")
-            if self._closed.wait(
-                min(retry["IntervalSeconds"] * retry["BackoffRate"] ** tries, retry["MaxDelaySeconds"])
-            ):
-                break
-        return self._functions[function](payload)
 
 
-def check(machine: Mapping[str, Any]) -> None:
-    """Raises ValueError for a machine that has more than this interpreter knows."""
-    for name, state in machine["States"].items():
-        unknown = state.keys() - _KEYS.get(state["Type"], set())
-        if unknown:
-            raise ValueError(f"state {name}: {state['Type']} with {', '.join(sorted(unknown))}")
-        if state.get("ResultPath") is not None:
-            raise ValueError(f"state {name}: ResultPath")
-
-
-def _at(path: str, data: Any) -> Any:
-    """What a path such as `$.a.b` finds."""
-    for part in path.lstrip("$").strip(".").split("."):
-        data = data[part]
-    return data
-
-
-def _filled(template: Mapping[str, Any], data: Any, context: Any) -> dict[str, Any]:
-    """Parameters with the values of their paths: `$.…` in the input, `$$.…` in the context."""
-    made: dict[str, Any] = {}
-    for name, value in template.items():
-        if isinstance(value, Mapping):
-            made[name] = _filled(value, data, context)
-        elif name.endswith(".$"):
-            made[name[:-2]] = _at(value, context if value.startswith("$$") else data)
-        else:
-            made[name] = value
-    return made
-
-
-def retried(act: Callable[[], Any], tell: Callable[[str], None], tries: int = 6, pause_s: float = 0.2) -> None:
+def retried(act: Callable[[], object], tell: Callable[[str], None], tries: int = 6, pause_s: float = 0.2) -> None:
     """Call until it succeeds, as EventBridge and SQS call a function again; tells of the last error."""
     for again in range(tries):
         try:
