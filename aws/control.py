@@ -101,6 +101,10 @@ class JournalSink(Protocol):
 
     def step(self, role: str, subject: str, event: Any, commands: Sequence[Any]) -> None: ...
 
+    def fact(self, at_ms: int, kind: str, subject: str, body: dict[str, Any]) -> None:
+        """What no role decides: what a job is, where a worker runs, when an attempt began and ended."""
+        ...
+
 
 class Messages(Protocol):
     """What others are told: ends of jobs, and transitions on the bus."""

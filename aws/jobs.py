@@ -14,6 +14,7 @@ from aws.classes import class_of, merged, serves, shape_name, sort_key, work_lef
 from aws.control import Control
 from aws.store import Item, JobRow, Write, packed
 from scheduler import job as job_role
+from scheduler.codec import encode
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
 from scheduler.events import (
     LEASE_LOST,
@@ -55,6 +56,9 @@ def submit(control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[
     if waits:
         item["waits_on"] = set(waits)
     new = control.store.put_new(control.store.tables.jobs, item, "job_id")
+    if new:
+        fact = {"ticket": encode(ticket), "after": sorted(after)}
+        control.journal.fact(control.now_ms(), "job", ticket.id, fact)
     hears(control, ticket.id, Submitted(control.now_ms()))
     for each in waits:
         _await(control, each, ticket.id)

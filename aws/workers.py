@@ -67,6 +67,8 @@ def create(control: Control, name: str, pool: str, purchase: str, serves: str) -
         "timer_ms": now + control.policy.settings.boot_timeout_ms,
     }
     new = control.store.put_new(control.store.tables.workers, item, "worker")
+    if new:
+        control.journal.fact(now, "worker", name, {"pool": pool, "purchase": purchase, "serves": serves})
     control.executions.start(name, 0)  # once, by its name; an earlier try may have come only half as far
     return new
 
