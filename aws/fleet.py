@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws import jobs, workers
+from aws import jobs, operate, workers
 from aws.classes import spec_of
 from aws.control import Control, PoolSpec
 from aws.store import Item, Write, packed, unpacked
@@ -30,7 +30,10 @@ def tick(control: Control) -> None:
     perform_outbox(control)
     reap(control)
     counters = control.store.counters()
-    if not control.launches:
+    switch = counters.get(operate.SWITCH, {})
+    if switch.get("drains"):
+        operate.let_go(control, int(switch["since_ms"]))
+    if switch.get("drains") or not control.launches:
         return
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
     if waits or control.policy.move.moves or control.budget_usd:

@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from aws import fleet as fleet_function
 from aws import jobs, workers
+from aws import operate as orders
 from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.policy import policy_from
@@ -35,6 +36,12 @@ class LogJournal:
 
     def step(self, role: str, subject: str, event: Any, commands: Sequence[Any]) -> None:
         line = [event.at_ms, role, subject, encode(event), [encode(command) for command in commands]]
+        self._write(line)
+
+    def fact(self, at_ms: int, kind: str, subject: str, body: dict[str, Any]) -> None:
+        self._write([at_ms, "world", subject, {"fact": kind, **body}, []])
+
+    def _write(self, line: list[Any]) -> None:
         sys.stdout.write(json.dumps({"journal": line}, separators=(",", ":")) + "\n")
 
 
@@ -111,7 +118,10 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
         workers.deliver(mine, event["worker"], event["id"], packed(Woken(mine.now_ms())))
         return {}
     if "worker" in event:
-        workers.deliver(mine, event["worker"], event["id"], packed(unpacked(json.dumps(event["event"]))))
+        heard = unpacked(json.dumps(event["event"]))
+        if workers.deliver(mine, event["worker"], event["id"], packed(heard)) and "attempt" in event:
+            body = {"worker": event["worker"], "epoch": heard.epoch, "cause": heard.cause, **event["attempt"]}
+            mine.journal.fact(heard.at_ms, "attempt", heard.job, body)
         return {}
     if event.get("detail-type") == LAUNCHED:
         _launched(mine, event["detail"])
@@ -169,3 +179,19 @@ def fleet(event: dict[str, Any], context: object, given: Control | None = None) 
     """The fleet's tick."""
     fleet_function.tick(given or control())
     return {}
+
+
+def operate(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
+    """What a user orders: {"do": "cancel", "job": ID}, {"do": "drain"} or {"do": "resume"}."""
+    mine = given or control()
+    match event.get("do"):
+        case "cancel":
+            return {"phase": orders.cancel(mine, str(event["job"]))}
+        case "drain":
+            orders.drain(mine)
+            return {"drains": True}
+        case "resume":
+            orders.resume(mine)
+            return {"drains": False}
+        case other:
+            raise ValueError(f"do: cancel, drain or resume, not {other!r}")

@@ -21,18 +21,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from aws import functions, jobs, workers
+from aws import functions, operate
 from aws.control import Control, PoolSpec
 from aws.effects import DelayedMessages, Queues
 from aws.local import cloud
 from aws.local.executions import Executor, retried
 from aws.local.instances import LocalFleet
 from aws.policy import policy_from
-from aws.store import Store, packed
+from aws.store import Store
 from aws.translate import ready
 from aws.wrapper import Config
 from scheduler.codec import encode
-from scheduler.events import RELEASED, AttemptEnded, Cancelled, StopOrdered
 
 SPEC, ADDRESS, CONFIG, JOURNAL, PACKAGE = "spec.json", "region.json", "config.json", "journal.jsonl", "package"
 _LOOK_EVERY_S = 0.2  # at the queue
@@ -47,7 +46,12 @@ class FileJournal:
         self._file, self._lock = path.open("a", encoding="utf-8"), threading.Lock()
 
     def step(self, role: str, subject: str, event: Any, commands: Sequence[Any]) -> None:
-        line = [event.at_ms, role, subject, encode(event), [encode(command) for command in commands]]
+        self._write([event.at_ms, role, subject, encode(event), [encode(command) for command in commands]])
+
+    def fact(self, at_ms: int, kind: str, subject: str, body: dict[str, Any]) -> None:
+        self._write([at_ms, "world", subject, {"fact": kind, **body}, []])
+
+    def _write(self, line: list[Any]) -> None:
         with self._lock:
             self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
             self._file.flush()
@@ -61,7 +65,7 @@ class Region:
 
     def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self.folder, self._spec = folder, spec
-        self._closed, self._drained = threading.Event(), False
+        self._closed = threading.Event()
         self._bus = ThreadPoolExecutor(4, "bus")
         self.cloud = cloud.Cloud()
         self.door = Door(self)
@@ -138,8 +142,7 @@ class Region:
         return functions.park(payload, None, self.control)
 
     def _tick(self) -> None:
-        if not self._drained:
-            functions.fleet({}, None, self.control)
+        functions.fleet({}, None, self.control)
 
     def _take_in(self) -> None:
         """The event source mapping: messages that the function does not refuse are deleted."""
@@ -177,36 +180,17 @@ class Region:
             return {}  # nobody has heard it
         return functions.deliver(payload, None, self.control)
 
-    def cancel(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """The job ends, and its worker lets go of it."""
-        before = self.control.store.job(payload["job"])
-        after = jobs.hears(self.control, payload["job"], Cancelled(self.control.now_ms()))
-        if before is None or after is None:
-            return {"phase": ""}
-        if before.record.phase == "leased" and after.record.phase == "cancelled":
-            self._let_go(payload["job"], before.record.epoch, str(before.item.get("holder", "")))
-        return {"phase": after.record.phase}
-
-    def _let_go(self, job: str, epoch: int, holder: str) -> None:
-        end = AttemptEnded(self.control.now_ms(), job, epoch, RELEASED, 0, -1)
-        self.fleet.leave(holder, job, epoch)
-        workers.deliver(self.control, holder, f"{job}/{epoch}/cancelled", packed(end))
-
-    def drain(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """No more launches; workers end after what they do now."""
-        self._drained = True
-        for worker in self.fleet.live():
-            ordered = packed(StopOrdered(self.control.now_ms(), "drained"))
-            workers.deliver(self.control, worker, f"{worker}/drain", ordered)
-        return {}
+    def operate(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """From a user."""
+        return functions.operate(payload, None, self.control)
 
     def kill(self, payload: dict[str, Any]) -> dict[str, Any]:
         self.fleet.kill(payload["kind"], payload.get("worker", ""), float(payload.get("lead_s", 1.0)))
         return {}
 
     def status(self, payload: dict[str, Any]) -> dict[str, Any]:
-        return {"instances": dict(self.fleet.live()), "executions": self.executor.running, "drained": self._drained,
-                "armed": self.fleet.armed}  # fmt: skip
+        return {"instances": dict(self.fleet.live()), "executions": self.executor.running, "armed": self.fleet.armed,
+                "drained": operate.since_ms(self.control) >= 0}  # fmt: skip
 
     def destroy(self, payload: dict[str, Any]) -> dict[str, Any]:
         threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
@@ -216,7 +200,7 @@ class Region:
 class Door:
     """HTTP on loopback, behind a path that nobody guesses."""
 
-    CALLS = ("deliver", "cancel", "drain", "kill", "status", "destroy")
+    CALLS = ("deliver", "operate", "kill", "status", "destroy")
 
     def __init__(self, region: Region) -> None:
         secret = secrets.token_urlsafe(24)
