@@ -22,6 +22,7 @@ from scheduler.worker import Worker
 
 Item = dict[str, Any]
 _TO, _FROM = TypeSerializer(), TypeDeserializer()
+BATCH = 100  # items that BatchGetItem takes (API reference)
 PAGE = 25  # items of a page of the index; a claim reads no more than one page of each class
 
 
@@ -325,12 +326,25 @@ class Store:
         """Workers that are not gone."""
         for counted in ("booting", "busy", "idle", "stopping"):
             found = self.query(self.tables.workers, "by_counted", "#c = :c", {":c": counted}, {"#c": "counted"})
-            yield from [worker_row(item) for item in found]
+            yield from self._workers([item["worker"] for item in found])
 
     def idle(self) -> Iterator[WorkerRow]:
         """Workers that are idle and have had no hint, those that have idled longest first."""
         found = self.query(self.tables.workers, "by_idle", "#c = :c", {":c": "idle"}, {"#c": "counted"})
-        return (worker_row(item) for item in found)
+        return filter(None, (self.worker(item["worker"]) for item in found))
+
+    def _workers(self, names: Sequence[str]) -> Iterator[WorkerRow]:
+        """The rows of these workers as they were just now (reads of half the price), in this order."""
+        for start in range(0, len(names), BATCH):
+            asked = names[start : start + BATCH]
+            found: dict[str, WorkerRow] = {}
+            request: Item = {self.tables.workers: {"Keys": [_item({"worker": name}) for name in asked]}}
+            while request:
+                answer = self._client.batch_get_item(RequestItems=request)
+                rows = [worker_row(_value(item)) for item in answer["Responses"].get(self.tables.workers, [])]
+                found |= {row.name: row for row in rows}
+                request = answer.get("UnprocessedKeys", {})
+            yield from [found[name] for name in asked if name in found]
 
     # what the fleet counts ------------------------------------------------------------------------------------------
     def counters(self) -> dict[str, Item]:

@@ -20,6 +20,7 @@ from aws import fleet, functions, jobs, workers
 from aws.control import Control, Launched, PoolSpec
 from aws.local import asl
 from aws.store import Store, Tables, WorkerRow, Write
+from aws.tables import make_tables
 from scheduler.codec import encode
 from scheduler.commands import Checkpoint, Start
 from scheduler.events import Lost, Ready, Woken
@@ -31,47 +32,6 @@ FINAL = ("done", "failed", "cancelled")
 LONGEST_MS = 40 * 3_600_000
 THROTTLED = "ThrottlingException"
 TABLES = Tables("jobs", "workers", "fleet")
-
-
-def make_tables(client: Any) -> None:
-    """The three tables with their indexes, as the template makes them."""
-
-    def table(name: str, key: str, **indexes: tuple[str, str, str]) -> None:
-        kinds = {key: "S"}
-        for one, two, kind in indexes.values():
-            kinds |= {one: "S", two: kind}
-        client.create_table(
-            TableName=name,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in kinds.items()],
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            **(
-                {
-                    "GlobalSecondaryIndexes": [
-                        {
-                            "IndexName": index,
-                            "KeySchema": [
-                                {"AttributeName": one, "KeyType": "HASH"},
-                                {"AttributeName": two, "KeyType": "RANGE"},
-                            ],
-                            "Projection": {"ProjectionType": "ALL"},
-                        }
-                        for index, (one, two, _) in indexes.items()
-                    ]
-                }
-                if indexes
-                else {}
-            ),
-        )
-
-    table(TABLES.jobs, "job_id", by_class=("queue_class", "sort", "S"), by_lease=("lease", "lease_until_ms", "N"))
-    table(
-        TABLES.workers,
-        "worker",
-        by_counted=("counted", "requested_ms", "N"),
-        by_idle=("counted", "idle_since", "N"),
-    )
-    table(TABLES.fleet, "key")
 
 
 def again(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -186,7 +146,7 @@ class World:
         self.clock, self.latency, self.journal = Clock(), Latency(inputs), Journal()
         self.executions = Executions(self)
         client = client or boto3.client("dynamodb", region_name="us-east-1")
-        make_tables(client)
+        make_tables(client, TABLES)
         pools = {
             pool.id: PoolSpec(
                 pool.id, pool.instance_type, pool.az, pool.purchase, pool.max, pool.vcpus, pool.memory_gib, pool.gpus,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from aws.store import Tables
+from aws.tables import make_tables
 from spotbed.errors import OutsideError
 
 REGION = "us-east-1"
@@ -61,7 +62,7 @@ class Cloud:
 
     def furnish(self) -> Queues:
         """Make what the template would make."""
-        make_tables(self.client("dynamodb"))
+        make_tables(self.client("dynamodb"), TABLES)
         self.client("s3").create_bucket(Bucket=BUCKET)
         sqs = self.client("sqs")
         return Queues(*(sqs.create_queue(QueueName=name)["QueueUrl"] for name in QUEUES))
@@ -81,44 +82,6 @@ def client(url: str, service: str) -> Any:
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         config=Config(max_pool_connections=64, retries={"mode": "standard", "max_attempts": 3}),
     )
-
-
-def make_tables(dynamodb: Any) -> None:
-    """The three tables with their indexes, as in aws/templates."""
-    _make_table(
-        dynamodb,
-        TABLES.jobs,
-        "job_id",
-        by_class=("queue_class", "sort", "S"),
-        by_lease=("lease", "lease_until_ms", "N"),
-    )
-    _make_table(
-        dynamodb,
-        TABLES.workers,
-        "worker",
-        by_counted=("counted", "requested_ms", "N"),
-        by_idle=("counted", "idle_since", "N"),
-    )
-    _make_table(dynamodb, TABLES.fleet, "key")
-
-
-def _make_table(dynamodb: Any, name: str, key: str, **indexes: tuple[str, str, str]) -> None:
-    kinds = {key: "S"}
-    for one, two, kind in indexes.values():
-        kinds |= {one: "S", two: kind}
-    described: Mapping[str, Any] = {"GlobalSecondaryIndexes": [_index(*each) for each in indexes.items()]}
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": each, "AttributeType": kind} for each, kind in kinds.items()],
-        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-        **(described if indexes else {}),
-    )
-
-
-def _index(name: str, keys: tuple[str, str, str]) -> dict[str, Any]:
-    schema = [{"AttributeName": keys[0], "KeyType": "HASH"}, {"AttributeName": keys[1], "KeyType": "RANGE"}]
-    return {"IndexName": name, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
 
 
 def _one_at_a_time(application: Application) -> Application:
