@@ -286,7 +286,7 @@ class DecoupledWorld(AttemptWorld):
         job, epoch, started_ms = worker.job, worker.state.epoch, worker.at_ms
         safe_ms = self._end_attempt(worker, INTERRUPTED) if job >= 0 else -1
         worker.run += 1
-        if self.faults.occurs("eventbridge.drop"):
+        if worker.instance.fate.silent or self.faults.occurs("eventbridge.drop"):
             renewals = max(0, now - started_ms) // self.renewal_ms
             last_ms = started_ms + renewals * self.renewal_ms if job >= 0 else now
             self.silent.append((last_ms + self.policy.settings.lease_ms, worker, job, epoch, safe_ms))

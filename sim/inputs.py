@@ -56,7 +56,8 @@ class Work:
 
     `runtime_ms` is the work itself on the reference type; `estimate_ms` what the user asked for (-1: nothing).
     `outcome_u` and `string_u` in [0, 1) decide the first attempt's exit code and success string.
-    `after` holds, for the few jobs that wait for others, the indices of those jobs.
+    `after` holds, for the few jobs that wait for others, the indices of those jobs. `outcomes` holds, for jobs of which
+    it is known how their attempts end, (cause, exit code) by epoch; the last holds from there on.
     """
 
     classes: tuple[JobClass, ...]
@@ -70,6 +71,7 @@ class Work:
     ids: tuple[str, ...] | None = None  # None: "{class}-{index}"
     after: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     user: npt.NDArray[np.int32] | None = None  # the log's user number, for predictors
+    outcomes: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.submit_ms)
@@ -153,7 +155,22 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one instance met in a run that is played again."""
+
+    launch_ms: int  # from the request to running
+    boot_ms: int  # from running to ready
+    lost_ms: int | None = None  # the moment at which EC2 took it; None: it did not
+    notice_ms: int | None = None  # how long before that the notice came; None: none came
+    rebalance_ms: int | None = None  # the same for the rebalance recommendation
+    silent: bool = False  # nobody was told of the loss
+
+
+@dataclass(frozen=True, slots=True)
 class MarketInputs:
+    """The market of a world. `recorded`: pool id -> what its first instances meet, in the order of their launch; the
+    others are drawn. `room`: pool id -> (at_ms, count), how many instances a launch may reach there, as recorded."""
+
     interruptions: Interruptions = field(default_factory=Interruptions)
     notice_probability: float = 1.0
     notice_lead_ms: int = 120_000
@@ -161,6 +178,8 @@ class MarketInputs:
     rebalance_lead_ms: int = 600_000
     launch: Dist = Dist("constant", {"value": 0.0})
     outages: tuple[Outage, ...] = ()
+    recorded: Mapping[str, tuple[Recorded, ...]] = field(default_factory=dict)
+    room: Mapping[str, tuple[Int64, Int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,11 @@ class Submissions:
         self.staging_out_ms = [round(klass.output_gib / rate * 1000) if rate else 0 for klass in work.classes]
         self.runtime_ms: list[int] = work.runtime_ms.tolist()
         self.klass: list[int] = work.klass.tolist()
-        self.plain = [not klass.fail_probability and not klass.success_string_missing for klass in work.classes]
+        told = {self.klass[index] for index in work.outcomes}
+        self.plain = [
+            not klass.fail_probability and not klass.success_string_missing and number not in told
+            for number, klass in enumerate(work.classes)
+        ]
         self.dependencies = Dependencies(work.after)
         self.last_ms = int(work.submit_ms[-1]) if len(work) else 0
         self.next_ms = int(work.submit_ms[0]) if len(work) else FOREVER_MS
@@ -121,6 +125,9 @@ class Submissions:
         if self.plain[number]:
             return DONE, 0
         klass, work = self._classes[number], self._work
+        if index in work.outcomes:
+            known = work.outcomes[index]
+            return known[min(attempt, len(known)) - 1]
         first = attempt == 1
         outcome = work.outcome_u[index] if first else self._streams.one("outcome", index, attempt)
         if outcome < klass.fail_probability:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.distributions import sample_ms, to_ms
-from sim.inputs import UNLIMITED, Dist, Float64, Int64, Interruptions, MarketInputs, Outage, Pool, PricePath
+from sim.inputs import UNLIMITED, Dist, Float64, Int64, Interruptions, MarketInputs, Outage, Pool, PricePath, Recorded
 from sim.steps import Alternating, Held, Step, recorded, recorded_period_ms
 from sim.streams import Streams
 
@@ -34,6 +34,8 @@ class Fate:
     notice_ms: int | None  # how long before the loss the notice comes; None: none comes
     rebalance_ms: int | None  # the same for the rebalance recommendation
     order_u: float  # in [0, 1): when only some must go, the smallest goes first
+    lost_at_ms: int | None = None  # the moment of the loss, in a world that is played again
+    silent: bool = False  # nobody hears of the loss
 
 
 class PoolWeather:
@@ -46,6 +48,8 @@ class PoolWeather:
         self._outage = _any_of(here)
         self._no_launch = _any_of(outage for outage in here if outage.launches_fail)
         self._burst_ms = market.interruptions.burst_ms
+        self._room = Held(*market.room[pool.id]) if pool.id in market.room else _ALWAYS
+        self._recorded = [_recorded_fate(each) for each in market.recorded.get(pool.id, ())]
         self._spans: dict[int, int] = {}
         self._fates: list[Fate] = []
         self._burst_u: list[float] = []
@@ -69,7 +73,7 @@ class PoolWeather:
 
     def launch_capacity_at(self, at_ms: int) -> int:
         """As `capacity_at`, for new instances: an outage during which launches work does not count."""
-        return 0 if self._no_launch.at(at_ms) else self._capacity.at(at_ms)
+        return 0 if self._no_launch.at(at_ms) else min(self._capacity.at(at_ms), self._room.at(at_ms))
 
     def launches_succeed_at(self, at_ms: int) -> bool:
         """Whether EC2 has room for a new instance. Compare with `launch_capacity_at` to know for how many."""
@@ -81,6 +85,8 @@ class PoolWeather:
 
     def fate(self, k: int) -> Fate:
         """What the k-th instance launched in this pool (k = 0, 1, ...) will meet."""
+        if k < len(self._recorded):
+            return self._recorded[k]
         while k >= len(self._fates):
             self._extend()
         return self._fates[k]
@@ -107,6 +113,11 @@ class PoolWeather:
         fates, burst_u = self._draw(len(self._fates))
         self._fates.extend(fates)
         self._burst_u.extend(burst_u)
+
+
+def _recorded_fate(met: Recorded) -> Fate:
+    known = (met.launch_ms, met.boot_ms, None, met.notice_ms, met.rebalance_ms, 0.0)
+    return Fate(*known, lost_at_ms=met.lost_ms, silent=met.silent)
 
 
 def make_weather(

@@ -115,6 +115,8 @@ class World:
         demand.booting += self.slots
         delay_ms = self.launch_latency[row(instance.number, 0)] + instance.fate.launch_ms
         self.clock.at(now + delay_ms, MARKET, self._runs, instance)
+        if instance.fate.lost_at_ms is not None:
+            self._doom(instance, max(now, instance.fate.lost_at_ms), announced=True)
         return instance
 
     def _runs(self, instance: LiveInstance) -> None:
