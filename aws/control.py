@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aws.drops import Folders
 from aws.store import Store, WorkerRow
 from scheduler.commands import Checkpoint, Start
 from scheduler.policy import Policy
@@ -128,3 +129,5 @@ class Control:
     now_ms: Callable[[], int]
     budget_usd: float = 0.0
     launches: bool = True  # the kill switch: off, nothing is launched, and what runs goes on
+    folders: Folders | None = None  # the teams' buckets, for the function that takes in what is dropped there
+    ours: str = ""  # the prefix below which we write, in any bucket

@@ -15,14 +15,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from aws import drops, jobs, workers
 from aws import fleet as fleet_function
-from aws import jobs, workers
 from aws import operate as orders
 from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.policy import policy_from
 from aws.store import Store, Tables, packed, unpacked
-from aws.translate import BadMessage, from_eventbridge, from_message, timer_of
+from aws.translate import BadMessage, Submission, from_eventbridge, from_message, timer_of
 from scheduler.codec import encode
 from scheduler.events import InterruptionSeen, Woken
 
@@ -79,6 +79,8 @@ def control() -> Control:
         lambda: time.time_ns() // 1_000_000,
         float(given.get("BUDGET_USD", "0")),
         given.get("LAUNCHES", "on") == "on",
+        drops.S3Folders(client("s3")),
+        given["PREFIX"],
     )
 
 
@@ -86,19 +88,39 @@ def intake(event: dict[str, Any], context: object, given: Control | None = None)
     """Messages of the queue become records. A message that is no job is put aside, and told so."""
     mine, failed = given or control(), []
     for message in event["Records"]:
-        if (timer := timer_of(message["body"])) is not None:
-            _fires(mine, timer)
-            continue
         try:
-            submission = from_message(message["body"], mine.now_ms())
-        except BadMessage as error:
-            mine.messages.ended(message["messageId"], "refused", str(error))
-            continue
-        try:
-            jobs.submit(mine, submission.ticket, submission.body, submission.after)
-        except jobs.Collision:
+            _take_in(mine, message["messageId"], message["body"])
+        except Exception as error:  # noqa: BLE001 whatever befalls one message, the others are taken in
+            sys.stderr.write(f"{message['messageId']}: {type(error).__name__}: {error}\n")
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def _take_in(mine: Control, identity: str, text: str) -> None:
+    if (timer := timer_of(text)) is not None:
+        _fires(mine, timer)
+        return
+    try:
+        found = drops.dropped(text)
+        if found is None:
+            _submit(mine, from_message(text, mine.now_ms()))
+    except BadMessage as error:
+        mine.messages.ended(identity, "refused", str(error))
+        return
+    for drop in found or ():
+        if drop.is_job(mine.ours):
+            _take_up(mine, drop)
+
+
+def _take_up(mine: Control, drop: drops.Drop) -> None:
+    try:
+        _submit(mine, drops.submission(drop, mine.folders, mine.now_ms()))
+    except BadMessage as error:
+        mine.messages.ended(drop.job_id, "refused", str(error))
+
+
+def _submit(mine: Control, given: Submission) -> None:
+    jobs.submit(mine, given.ticket, given.body, given.after)
 
 
 def _fires(mine: Control, job_id: str) -> None:

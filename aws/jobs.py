@@ -55,6 +55,8 @@ def submit(control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[
     }
     if waits:
         item["waits_on"] = set(waits)
+    if "bucket" in body:
+        item["bucket"] = body["bucket"]  # of log and outputs, where it is not the stack's
     new = control.store.put_new(control.store.tables.jobs, item, "job_id")
     if new:
         fact = {"ticket": encode(ticket), "after": sorted(after)}

@@ -24,7 +24,7 @@ _STOCK_DOCUMENTS = frozenset({"AWS-RunShellScript", "AWS-RunPowerShellScript"})
 
 
 # What goes to the wrapper as it is.
-_BODY = ("success_string", "inputs", "outputs", "output_prefix", "workdir", "env")
+_BODY = ("success_string", "bucket", "inputs", "outputs", "output_prefix", "workdir", "env")
 _OURS = frozenset(
     {
         *[
@@ -160,6 +160,8 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
         job_id, spec, now_ms, _ms(message, "estimate_s", -1), -1 if deadline_ms < 0 else now_ms + deadline_ms
     )
     body: dict[str, Any] = {name: message[name] for name in _BODY if name in message}
+    if "bucket" in body:
+        _text(message, "bucket")
     if spec.timeout_ms >= 0:
         body["timeout_s"] = spec.timeout_ms / 1000  # the wrapper ends the attempt
     after = message.get("after", [])
