@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from ministack import ACCOUNT, Ministack
+import json
+
+import pytest
+from deployed import Deployed, deploy, eventually
+from ministack import Ministack
 
 
-def test_the_emulated_account_answers(ministack: Ministack) -> None:
-    assert ministack.client("sts").get_caller_identity()["Account"] == ACCOUNT
+@pytest.fixture(scope="module")
+def stack(ministack: Ministack) -> Deployed:
+    return deploy(ministack, "eda-test")
+
+
+def test_a_job_goes_from_the_queue_to_done(stack: Deployed) -> None:
+    stack.submit("hello", "echo Hello World", success_string="Hello World")
+    assert eventually(lambda: stack.job("hello"))["phase"] == "queued"
+    stack.call("fleet", {})
+    (instance,) = stack.instances()
+    eventually(lambda: stack.workers().get(instance) == "booting")
+    stack.boot(instance)
+    eventually(lambda: stack.job("hello")["phase"] == "done")
+    (message,) = eventually(
+        lambda: stack.account.client("sqs").receive_message(QueueUrl=stack.queue("finished"))["Messages"]
+    )
+    assert json.loads(message["Body"]) == {"job_id": "hello", "phase": "done", "reason": ""}
