@@ -3,11 +3,14 @@ them (the role of a function, its alias and the rules of its events are made by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from aws.render import resources_stack, scheduler_stack
+from aws.render import Code, Limits, Template, resources_stack, scheduler_stack
 from aws.target import Target
+from spotbed.errors import InputError, Problem
 from spotbed.scenario.models_base import Section
 
 _NOT_MADE = {"nat": "UseEndpoints", "endpoints": "UseNat"}  # way out -> the condition that does not hold
@@ -24,17 +27,59 @@ class Change(Section):
 Pools = Sequence[Mapping[str, Any]]
 
 
-def changes(target: Target, pools: Pools, specs: Pools, policy: Mapping[str, Any]) -> list[Change]:
-    """Every resource of the scheduler's stack and of each team's. The first team's holds the groups of the pools.
+@dataclass(frozen=True)
+class Rendered:
+    """A stack as it is deployed; `team` is "" for the scheduler's."""
 
-    `pools` are as in a plan, `specs` the same as the functions read them. Raises InputError for what does not fit in.
+    name: str
+    team: str
+    template: Template
+
+
+def rendered(
+    target: Target,
+    pools: Pools,
+    policy: Mapping[str, Any],
+    *,
+    code: Code | None = None,
+    limits: Limits | None = None,
+    gradual: bool = True,
+) -> list[Rendered]:
+    """The scheduler's stack, then each team's. The first team's holds the groups of the pools.
+
+    `pools` and `policy` are as in a plan. Without `gradual` versions and aliases are left out, which emulators do not
+    know. Raises InputError for what does not fit in.
     """
     plain = target.model_dump(by_alias=True, exclude_none=True)
-    found = list(_made(target.stack, scheduler_stack(plain), target.network.out))
+    code, limits = code or Code(), limits or Limits()
+    scheduler = scheduler_stack(plain, code=code, limits=limits, local=not gradual)
+    found = [Rendered(target.stack, "", scheduler)]
+    lease_ms = int(policy["settings"]["lease_ms"])
     for number, team in enumerate(plain["teams"]):
-        stack = resources_stack(plain, () if number else pools, team)
-        found += _made(f"{target.stack}-{team['name']}", stack, target.network.out)
+        template = resources_stack(plain, () if number else pools, team, lease_ms=lease_ms, code=code)
+        found.append(Rendered(team_stack(target.stack, team["name"]), team["name"], template))
+    _refuse_twice(found)
     return found
+
+
+def team_stack(stack: str, team: str) -> str:
+    """The name of a team's stack: CloudFormation takes letters, digits and dashes."""
+    return f"{stack}-{re.sub('[^A-Za-z0-9]+', '-', team).strip('-')}"
+
+
+def _refuse_twice(stacks: Sequence[Rendered]) -> None:
+    teams: dict[str, str] = {}
+    for each in stacks:
+        other = teams.setdefault(each.name, each.team)
+        if other != each.team:
+            message = f"the teams {other!r} and {each.team!r} would have one stack, {each.name}."
+            raise InputError(Problem(message, path="teams", hint="Give one another name."))
+
+
+def changes(target: Target, pools: Pools, policy: Mapping[str, Any]) -> list[Change]:
+    """Every resource that would be made."""
+    stacks = rendered(target, pools, policy)
+    return [change for each in stacks for change in _made(each.name, each.template, target.network.out)]
 
 
 def _made(stack: str, template: Mapping[str, Any], out: str) -> Iterator[Change]:

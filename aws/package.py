@@ -25,6 +25,8 @@ HANDLERS = ("aws.functions",)
 DEPLOYERS = {
     *("aws.plan", "aws.package", "aws.policy_json", "aws.target", "aws.prediction", "aws.evidence"),
     *("aws.refusals", "aws.change_set", "aws.idle", "aws.render", "aws.wrapper"),
+    *("aws.account", "aws.buckets", "aws.deployed", "aws.formation", "aws.outside", "aws.quotas", "aws.removal"),
+    *("aws.session", "aws.stack"),
 }  # what runs on the user's machine, or on an instance
 POLICY_FILE, POOLS_FILE, USER_PACKAGE = "policy.json", "pools.json", "user_policies"
 _OURS = ("aws", "scheduler", "sim", "spotbed")

@@ -140,6 +140,10 @@ class Plan(Section):
         found: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return found
 
+    def text(self) -> str:
+        """As it stands in a file."""
+        return json.dumps(self.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
     def own_sha256(self) -> str:
         """What `sha256` must be."""
         return _sha256(self.document())
@@ -210,7 +214,7 @@ def _plan(
     package = build_package(policy, specs, sources)
     beside = stack_files()
     zones = len({pool.az for pool in planned})
-    change_set = [] if target is None else changes(target, pools, specs, policy)
+    change_set = [] if target is None else changes(target, pools, policy)
     moment = now.replace(microsecond=0)
     content = {
         "schema": SCHEMA,
@@ -304,7 +308,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         raise InputError(
             Problem("is there, and is no plan: not replaced.", str(path), hint="Give another one with -o.")
         )
-    write_text(path, json.dumps(plan.document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, plan.text())
 
 
 def _is_plan(path: Path) -> bool:

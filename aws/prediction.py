@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
+from scipy.stats import poisson
 
+from aws.render import Limits
 from spotbed.metric_names import METRIC_NAMES
 from spotbed.scenario.models_base import Section, Several
 from spotbed.stats import summarise
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 Bounds = Several[float]
 _THOUSAND = 1000
 _SPREAD = (0.025, 0.975)
+_COST = "cost_usd_per_1000_jobs"
+_CHANCE = 0.999
+# Limit of aws.render -> what it counts, and the seconds in which its alarm counts (aws/templates/scheduler.yaml).
+_COUNTED = {"dead_letters": ("jobs_failed", 300.0), "deadline_misses": ("deadline_missed", 3600.0)}
 
 
 class Estimate(Section):
@@ -74,6 +80,21 @@ def predict(record: Record, label: str) -> Prediction:
     return Prediction(worlds=record.replications, metrics=metrics, bill=tuple(bill), per_job=_per_job(worlds))
 
 
+def limits(prediction: Prediction) -> Limits:
+    """Above what a deployment is rolled back: a job may cost what it did in 97.5 % of the worlds; and of what is
+    counted in the window of an alarm, as much as chance gives in 99.9 % of such windows at the worlds' upper rate."""
+    cost = prediction.per_job[_COST].high
+    found = {name: _most(prediction, metric, window_s) for name, (metric, window_s) in _COUNTED.items()}
+    return Limits(**found) if cost is None else Limits(cost_per_job_usd=cost / _THOUSAND, **found)
+
+
+def _most(prediction: Prediction, metric: str, window_s: float) -> int:
+    """The 99.9 % quantile of a Poisson count."""
+    makespan_s = prediction.metrics["makespan_s"].low or window_s
+    mean = (prediction.metrics[metric].high or 0.0) * min(1.0, window_s / makespan_s)
+    return max(1, int(poisson.ppf(_CHANCE, mean)))
+
+
 def estimate(values: Sequence[float], *, converges: bool = True) -> Estimate:
     """Mean, its interval and the spread of values over worlds; what is not finite is left out."""
     found = summarise(values)
@@ -95,7 +116,7 @@ def _per_job(worlds: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     }
     done = [jobs / _THOUSAND for jobs in worlds["jobs_done"]]
     return {
-        "cost_usd_per_1000_jobs": estimate(_ratios(worlds["cost_usd"], done)),
+        _COST: estimate(_ratios(worlds["cost_usd"], done)),
         **{name: estimate(_ratios(worlds[metric], worlds["jobs_submitted"])) for name, metric in per_submitted.items()},
     }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from aws.operate import SWITCH
 from aws.store import Tables
 from aws.translate import BadMessage, from_message
 from spotbed.errors import InputError, OutsideError, Problem
@@ -88,6 +89,14 @@ class PoolLine:
     pool: str
     never_ready: int
     stopped: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the fleet knows: whether it launches nothing more, and the pools in which it has launched."""
+
+    drains: bool
+    pools: Sequence[PoolLine]
 
 
 def _unheard(job_id: str) -> None:
@@ -241,18 +250,21 @@ class Stack:
         }
         return {name: f"{state['phase']} {state['job']}".strip() for name, state in sorted(states.items())}
 
-    def pools(self) -> list[PoolLine]:
-        """What the fleet knows of the pools in which it has launched."""
+    def fleet(self) -> Fleet:
+        """What the fleet knows."""
         items = {item["key"]["S"]: item for item in self._scan(self.address.tables.fleet)}
-        return [_pool(key, item) for key, item in sorted(items.items()) if key.startswith(_OF_POOL)]
+        pools = [_pool(key, item) for key, item in sorted(items.items()) if key.startswith(_OF_POOL)]
+        return Fleet(bool(items.get(SWITCH, {}).get("drains", {}).get("BOOL")), pools)
 
     def status(self) -> dict[str, Any]:
         """What there is: jobs by phase, workers by phase, pools, instances, executions, and messages in the queues."""
-        pools = {line.pool: {"never_ready": line.never_ready, "stopped": line.stopped} for line in self.pools()}
+        fleet = self.fleet()
+        pools = {line.pool: {"never_ready": line.never_ready, "stopped": line.stopped} for line in fleet.pools}
         return {
             "name": self.name,
             "jobs": dict(Counter(line.phase for line in self.jobs())),
             "workers": dict(Counter(state.split()[0] for state in self.workers().values())),
+            "drained": fleet.drains,
             "pools": pools,
             "queues": self.queued(),
             **self._doors.running(),

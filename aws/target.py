@@ -55,6 +55,7 @@ StackName = Annotated[str, *_like(r"[a-z][a-z0-9-]{1,30}[a-z0-9]", "name of a st
 Bucket = Annotated[
     str, *_like(r"(?!xn--)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "name of a bucket", "eda-jobs-111122223333")
 ]
+Account = Annotated[str, *_like(r"[0-9]{12}", "number of an account", '"111122223333", in quotes')]
 Queue = Annotated[str, *_like(r"[A-Za-z0-9_-]{1,75}", "name of a queue", "cpu-team")]
 Vpc = Annotated[str, *_like(r"vpc-[0-9a-f]{8,17}", "id of a VPC", "vpc-0123456789abcdef0")]
 Subnet = Annotated[str, *_like(r"subnet-[0-9a-f]{8,17}", "id of a subnet", "subnet-0123456789abcdef0")]
@@ -198,6 +199,7 @@ class Target(Section):
     schema_: Literal["spotbed/target/v1"] = Field(alias="schema", description="the version of this format")
     stack: StackName = Field(description="what the stack is called; the tag that workers carry is named after it")
     region: Region
+    account: Account | None = Field(None, description="where alone it may be deployed; by default where you log in")
     network: Network = Field(as_written({}), description="where instances run")
     images: Images
     teams: Annotated[Several[Team], Field(min_length=1, max_length=100)]

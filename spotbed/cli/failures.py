@@ -31,6 +31,7 @@ def tell(terminal: Terminal, error: BaseException) -> int:
     if isinstance(error, InputError):
         terminal.alert(told(error.problems))
         return error.exit_code
+    error = _of_aws(error) or error
     if isinstance(error, SpotbedError):
         says = str(error)  # of what lies in a file it begins as `file:line: error: ...`, as problems do
         terminal.alert(says if ": error: " in says.partition("\n")[0] else f"error: {says}")
@@ -51,6 +52,15 @@ def told(problems: Sequence[Problem]) -> str:
 
     count = [f"{len(problems)} problems"] if len(problems) > 1 else []
     return "\n".join([render_all(problems), *count])
+
+
+def _of_aws(error: BaseException) -> SpotbedError | None:
+    """What boto3 has raised, in a user's words; its packages are loaded only where they are in use."""
+    if not type(error).__module__.startswith(("botocore.", "boto3.")):
+        return None
+    from aws.outside import told_any
+
+    return told_any(error)
 
 
 def _outside(error: BaseException) -> str | None:

@@ -1,0 +1,196 @@
+"""Making a stack of a plan, and removing it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spotbed.cli.command import command
+from spotbed.cli.failures import FAILURE, OK
+from spotbed.cli.progress import progress
+from spotbed.cli.stack import Profile, Region, Target, Where, session_for, where
+from spotbed.cli.tables import Table
+from spotbed.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from aws.account import Prepared
+    from aws.plan import Plan
+    from aws.removal import Found, Removal
+
+app = typer.Typer()
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@command(app)
+def apply(
+    terminal: Terminal,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="What `spotbed plan` wrote.")],
+    target: Annotated[Where, typer.Option(help="Into an account, or as processes of this machine.")] = Where.aws,
+    stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a local stack: its name; else the scenario's.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, should a table, bucket or queue be replaced or removed.")
+    ] = False,
+    region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="That of the plan; any other is refused.")
+    ] = None,
+    profile: Profile = None,
+) -> int:
+    """Deploy exactly what a plan says, and nothing else; a second time there is nothing to do.
+
+    In an account it shows what CloudFormation would add, change,
+    replace or remove, then does it and waits.
+
+    A local stack keeps the plan's policy, and waits shorter:
+    a lease of 15 s, a tick of 1 s, a keep-alive of 5 s.
+    """
+    from datetime import UTC, datetime
+
+    from aws.plan import read_plan
+
+    wanted = read_plan(plan, datetime.now(UTC))
+    if target is Where.local:
+        return _apply_here(terminal, wanted, stack)
+    return _apply_there(terminal, wanted, stack, region, profile, yes=yes)
+
+
+def _apply_here(terminal: Terminal, plan: Plan, name: str | None) -> int:
+    from aws.local.stack import apply_local
+
+    made = apply_local(
+        name or re.sub("[^A-Za-z0-9]+", "-", plan.scenario).strip("-"),
+        plan.policy,
+        [pool.spec() for pool in plan.pools],
+        sources=plan.policy_sources,
+        plan=plan.text(),
+    )
+    terminal.result(Table(["stack", "folder"], [[made.name, str(made.folder)]]))
+    terminal.note(f"The stack runs, and goes on in the background. Next: spotbed submit FILE --stack {made.name}")
+    return OK
+
+
+def _apply_there(
+    terminal: Terminal, plan: Plan, name: str | None, region: str | None, profile: str | None, *, yes: bool
+) -> int:
+    from aws.account import account_of, discard, perform, prepare
+    from aws.session import Session
+    from spotbed.errors import InputError, Problem
+
+    wanted = account_of(plan)
+    if name not in (None, wanted.stack):
+        message = f"the plan's target calls the stack {wanted.stack!r}."
+        raise InputError(Problem(message, path="--stack", value=name, hint="Leave it out."))
+    session = Session(region or wanted.region, profile)
+    with progress(terminal, f"{wanted.stack} in {wanted.region}") as bar:
+        prepared = prepare(plan, session, bar.update)
+    _show_changes(terminal, prepared)
+    if not prepared.changes:
+        terminal.note(f"Nothing to do: {wanted.stack} is as the plan says.")
+    elif prepared.losses and not yes and not typer.confirm(_asks(prepared), err=True):
+        discard(prepared)
+        terminal.note("Nothing was deployed.")
+        return FAILURE
+    with progress(terminal, f"{wanted.stack} in {wanted.region}") as bar:
+        perform(prepared.heard_by(bar.update))
+    if prepared.changes:
+        next_ = f"spotbed submit FILE --stack {wanted.stack} --region {wanted.region}"
+        terminal.note(f"Deployed: {wanted.stack} in account {session.identity.account}. Next: {next_}")
+    return OK
+
+
+def _show_changes(terminal: Terminal, prepared: Prepared) -> None:
+    rows = [[each.stack, each.action, each.resource, each.type] for each in prepared.changes]
+    account = prepared.session.identity.account
+    document = {
+        "account": account,
+        "region": prepared.target.region,
+        "stack": prepared.target.stack,
+        "changes": [dict(zip(("stack", "action", "resource", "type"), row, strict=True)) for row in rows],
+        "notes": list(prepared.notes),
+    }
+    terminal.result(Table(["stack", "action", "resource", "type"], rows), document)
+    for note in prepared.notes:
+        terminal.alert(f"Note: {note}")
+
+
+def _asks(prepared: Prepared) -> str:
+    listed = ", ".join(f"{each.action} {each.stack} {each.resource}" for each in prepared.losses)
+    return f"This takes away what holds data ({listed}). What is replaced is kept aside, and no longer used. Go on?"
+
+
+@command(app)
+def destroy(
+    terminal: Terminal,
+    stack: Annotated[str, typer.Argument(metavar="NAME", help="The stack.")],
+    yes: Yes = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="In an account: do not wait until running jobs have ended.")
+    ] = False,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> int:
+    """Remove a stack with its jobs, tables and outputs. It asks before.
+
+    In an account it drains first: workers end what they do, unless --now.
+    Then all is removed that bills, also the teams' buckets with what is in them.
+    """
+    if where(stack, target, region, profile) is Where.local:
+        return _destroy_here(terminal, stack, yes=yes)
+    return _destroy_there(terminal, stack, target, region, profile, yes=yes, now=now)
+
+
+def _destroy_here(terminal: Terminal, name: str, *, yes: bool) -> int:
+    from aws.local import stack as stacks
+
+    question = f"Remove the local stack {name!r}, with all jobs and outputs that were not fetched?"
+    if not yes and not typer.confirm(question, err=True):
+        terminal.note("Nothing was removed.")
+        return FAILURE
+    stacks.destroy(name)
+    terminal.note(f"Removed: {name}. Nothing of it runs, and nothing is kept.")
+    return OK
+
+
+def _destroy_there(
+    terminal: Terminal,
+    name: str,
+    target: Where | None,
+    region: str | None,
+    profile: str | None,
+    *,
+    yes: bool,
+    now: bool,
+) -> int:
+    from aws.removal import Removal
+
+    session = session_for(name, target, region, profile)
+    with progress(terminal, f"{name} in {session.region}") as bar:
+        removal = Removal(name, session, bar.update)
+        found = removal.find()
+    if not yes and not typer.confirm(_asks_to_remove(found, session.identity.account, session.region), err=True):
+        terminal.note("Nothing was removed.")
+        return FAILURE
+    with progress(terminal, f"{name} in {session.region}") as bar:
+        removal.heard = bar.update
+        try:
+            removal.run(found, now=now)
+        finally:
+            _show_removed(terminal, removal)
+    terminal.note(f"Nothing of {name} is left in {session.region}.")
+    return OK
+
+
+def _asks_to_remove(found: Found, account: str, region: str) -> str:
+    stacks = ", ".join(found.stacks()) or "what is left of it"
+    return f"Remove {stacks} from {region} of the account {account}, with all jobs, buckets and outputs?"
+
+
+def _show_removed(terminal: Terminal, removal: Removal) -> None:
+    rows = [[each.what, each.name] for each in removal.removed]
+    terminal.result(Table(["removed", "name"], rows), {"stack": removal.name, "removed": [
+        {"what": what, "name": name} for what, name in rows]})  # fmt: skip

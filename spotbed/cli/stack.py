@@ -1,0 +1,290 @@
+"""A deployed stack, as its user handles it, in an account or on this machine: submit, look, fetch, cancel, drain."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spotbed.cli.command import command
+from spotbed.cli.failures import FAILURE, OK
+from spotbed.cli.tables import Format, Table
+from spotbed.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from aws.session import Session
+    from aws.stack import JobLine, Stack
+
+app = typer.Typer()
+_LOOK_EVERY_S = 2.0
+_AWS_FAILED = 4
+
+
+class Where(StrEnum):
+    """Where a stack is."""
+
+    aws = "aws"
+    local = "local"
+
+
+_PANEL = "Which stack"
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--stack", metavar="NAME", help="Its name; may be left out where there is only one.", rich_help_panel=_PANEL
+    ),
+]
+Target = Annotated[
+    Where | None,
+    typer.Option(
+        "--target",
+        help="In an account, or on this machine. Left out: here if a local stack has the name, else in an account.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(metavar="REGION", help="Of AWS; else as the AWS command line has it.", rich_help_panel=_PANEL),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of ~/.aws/config; else as the AWS command line has it.", rich_help_panel=_PANEL),
+]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.")]
+
+
+@command(app)
+def status(
+    terminal: Terminal,
+    stack: Name = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s, until interrupted.")] = False,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> int:
+    """Jobs and workers by phase, instances, and messages in the queues.
+
+    Exits with 4 when the fleet launches nothing more in a pool, because its workers never became ready.
+    """
+    import time
+
+    mine = chosen(stack, target, region, profile)
+    code = _show_status(terminal, mine.status())
+    while watch:
+        time.sleep(_LOOK_EVERY_S)
+        code = _show_status(terminal, mine.status())
+    return code
+
+
+def _show_status(terminal: Terminal, found: dict[str, Any]) -> int:
+    rows = [[f"{what} {name}", count] for what in ("jobs", "workers") for name, count in sorted(found[what].items())]
+    rows += [[f"queue {name}", count] for name, count in found["queues"].items()]
+    rows += [["instances", len(found["instances"])], ["executions", found["executions"]]]
+    terminal.result(Table(["what", "count"], rows), found)
+    if found["drained"]:
+        terminal.note(f"{found['name']} drains: nothing is launched. spotbed resume --stack {found['name']} ends that.")
+    stopped = {name: pool["stopped"] for name, pool in found["pools"].items() if pool["stopped"]}
+    for name, why in stopped.items():
+        terminal.alert(f"error: nothing is launched in pool {name} any more: {why}")
+    if stopped:
+        terminal.alert(_way_on(found["name"]))
+    return _AWS_FAILED if stopped else OK
+
+
+def _way_on(name: str) -> str:
+    return (
+        "Kept: all jobs; they wait.\n"
+        "To go on: see why its instances do not report (has the image the SSM agent? does the network lead to SSM, S3 "
+        f"and Lambda? aws ec2 get-console-output), mend that, and launch again: spotbed resume --stack {name}"
+    )
+
+
+@command(app)
+def submit(
+    terminal: Terminal,
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE|DIR", help="Jobs as JSON or JSON lines; or a folder with one executable.")
+    ],
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Submit jobs. Of a folder the one executable is run; what it writes there is its output.
+
+    A job that is there already is not submitted again.
+    """
+    known: list[str] = []
+    ids = chosen(stack, target, region, profile).submit(path, known.append)
+    terminal.result(Table(["job"], [[each] for each in ids]), {"jobs": ids, "known": known})
+    if known:
+        terminal.alert(f"There already, and not submitted again: {', '.join(known)}. Another id makes another job.")
+
+
+@command(app)
+def jobs(
+    terminal: Terminal,
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """All jobs, in the order of submission."""
+    lines = chosen(stack, target, region, profile).jobs()
+    columns = ["job_id", "phase", "attempts", "interruptions", "exit_code", "holder"]
+    rows = [[getattr(line, column) for column in columns] for line in lines]
+    terminal.result(Table(columns, rows), {"jobs": [asdict(line) for line in lines]}, data=lambda: _all(lines))
+
+
+def _all(lines: Sequence[JobLine]) -> Table:
+    return Table.of_records([asdict(line) for line in lines])
+
+
+@command(app)
+def logs(
+    terminal: Terminal,
+    job: Job,
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """The whole output of the last attempt of a job that has ended, as it was written."""
+    content = chosen(stack, target, region, profile).logs(job)
+    if terminal.format is Format.json:
+        terminal.document({"job_id": job, "log": content.decode("utf-8", "replace")})
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+
+
+@command(app)
+def fetch(
+    terminal: Terminal,
+    job: Job,
+    stack: Name = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to; what is there is replaced.")] = Path(),
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Bring the outputs of a job that is done."""
+    paths = [str(path) for path in chosen(stack, target, region, profile).fetch(job, out)]
+    terminal.result(Table(["fetched"], [[path] for path in paths]), {"fetched": paths})
+
+
+@command(app)
+def cancel(
+    terminal: Terminal,
+    job: Job,
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> int:
+    """End a job, also while it runs. Exits with 1 for one that has ended already."""
+    phase = chosen(stack, target, region, profile).cancel(job)
+    terminal.result(Table(["job", "phase"], [[job, phase]]), {"job_id": job, "phase": phase})
+    return OK if phase == "cancelled" else FAILURE
+
+
+@command(app)
+def drain(
+    terminal: Terminal,
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Launch nothing any more, and let every worker end after what it does now."""
+    mine = chosen(stack, target, region, profile)
+    mine.drain()
+    terminal.note(f"{mine.name} drains: spotbed status --stack {mine.name} --watch")
+
+
+@command(app)
+def resume(
+    terminal: Terminal,
+    stack: Name = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Launch again: after a drain, and in pools that were given up."""
+    mine = chosen(stack, target, region, profile)
+    mine.resume()
+    terminal.note(f"{mine.name} launches again: spotbed status --stack {mine.name} --watch")
+
+
+# which stack --------------------------------------------------------------------------------------------------------
+def chosen(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Stack:
+    """The stack that is meant. Raises InputError when that cannot be told, OutsideError when it is not there."""
+    from aws.deployed import deployed
+    from aws.local.stack import LocalStack
+
+    if where(name, target, region, profile) is Where.local:
+        return LocalStack(_only(_local_names(), "on this machine") if name is None else name)
+    session = session_for(name, target, region, profile)
+    if name is None:
+        from aws.deployed import scheduler_names
+
+        name = _only(scheduler_names(session), f"in {session.region} of the account {session.identity.account}")
+    return deployed(name, session)
+
+
+def where(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Where:
+    """Where a stack is looked for: where `target` says; else here, if there is one of this name (or any, without a name
+    or anything that only AWS has)."""
+    if target is not None:
+        return target
+    here = _local_names()
+    if name is None:
+        return Where.local if here and region is None and profile is None else Where.aws
+    return Where.local if name in here else Where.aws
+
+
+def session_for(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Session:
+    """A session with AWS. Raises InputError, which tells of the local stacks, where nobody has said that AWS is meant
+    and there is no way to it."""
+    from aws.session import Session
+    from spotbed.errors import InputError, OutsideError, Problem
+
+    meant = target is not None or region is not None or profile is not None
+    try:
+        session = Session(region, profile)
+        if meant or session.has_credentials:
+            return session
+    except OutsideError:
+        if meant:
+            raise
+    what = "there is no local stack." if name is None else f"there is no local stack {name!r}; there are: {_listed()}."
+    hint = (
+        "AWS was not asked: there are no credentials, or no region. Start one here: spotbed apply PLAN --target local."
+    )
+    raise InputError(Problem(what, path="stack", value=name, hint=hint))
+
+
+def _only(names: Sequence[str], place: str) -> str:
+    from spotbed.errors import InputError, Problem
+
+    if len(names) == 1:
+        return names[0]
+    says = f"which of {', '.join(names)}?" if names else f"there is none {place}."
+    hint = "Give --stack NAME." if names else "Start one: spotbed apply PLAN."
+    raise InputError(Problem(says, path="stack", hint=hint))
+
+
+def _local_names() -> list[str]:
+    from aws.local.stack import names
+
+    return names()
+
+
+def _listed() -> str:
+    return ", ".join(_local_names()) or "none"
