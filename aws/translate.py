@@ -164,12 +164,21 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
         _text(message, "bucket")
     if spec.timeout_ms >= 0:
         body["timeout_s"] = spec.timeout_ms / 1000  # the wrapper ends the attempt
-    after = message.get("after", [])
+    return Submission(ticket, {**body, "commands": commands}, _after(message))
+
+
+def _after(message: Mapping[str, Any]) -> tuple[str, ...]:
+    """The jobs that must have ended well: those that are named, and those whose outputs are inputs."""
+    after, inputs = message.get("after", []), message.get("inputs", [])
     if isinstance(after, str):
         after = [after]
     if not isinstance(after, list) or not all(isinstance(each, str) for each in after):
         raise BadMessage("after: a list of job ids")
-    return Submission(ticket, {**body, "commands": commands}, tuple(after))
+    named = [each for each in inputs if isinstance(each, dict) and "job" in each] if isinstance(inputs, list) else []
+    earlier = [_text(each, "job") for each in named]
+    if message.get("id") in (*after, *earlier):
+        raise BadMessage("after: a job cannot wait for itself")
+    return tuple(dict.fromkeys((*after, *earlier)))
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:

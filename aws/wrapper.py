@@ -8,9 +8,7 @@ as it is. A job's commands are code and run as an unprivileged user in a directo
 keys, strings) is data, and no shell sees it. The end of an attempt is reported only while the lease is held; who has
 lost it kills the job and says nothing.
 
-A job may keep a checkpoint in $SPOTBED_CHECKPOINT_DIR: its files first, then the file `progress` with the milliseconds
-of work that they keep. The next attempt finds them there, and the milliseconds in $SPOTBED_PROGRESS_MS. A job that
-shall leave gets SIGTERM, and time to write one. Numbers in the JSON object $SPOTBED_METRICS are kept with the job.
+What a job may do with its directory, its checkpoints and its metrics stands in docs/jobs.md.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ import contextlib
 import ctypes
 import fnmatch
 import hashlib
+import io
 import json
 import mmap
 import os
@@ -43,6 +42,7 @@ REPORTED, LOST, INTERRUPTED_EXIT = 0, 3, 130
 USAGE, NO_INPUT, CANNOT_START, NO_OUTPUT = 64, 66, 126, 74  # as in sysexits.h, and as a shell says of a command
 TIMED_OUT = 124  # as timeout(1)
 MARKER = "_SPOTBED_COMPLETE.json"
+RESULTS = "spotbed-output"  # below a dropped folder: never an input of it
 LONGEST_NAME = 180  # of an id in a key; S3 allows 1,024 bytes for all of a key
 MOST_METRICS = 50
 LARGEST_SMALL = 65_536  # bytes that are read of a file of metrics or progress
@@ -110,8 +110,7 @@ def checkpoint_order(work_root: str, job: str, epoch: int) -> Path:
 def inside(root: Path, relative: str) -> Path:
     """The path below `root`. Raises Failed when it would lie elsewhere."""
     parts = relative.split("/")
-    odd = any(part in ("", ".", "..") or "\0" in part or (_WINDOWS and set(part) & set("\\:")) for part in parts)
-    if odd:
+    if any(part in ("", ".", "..") or "\0" in part or (_WINDOWS and set(part) & set("\\:")) for part in parts):
         raise Failed(NO_INPUT, f"{relative!r} is no path below the work directory")
     return root.joinpath(*parts)
 
@@ -183,11 +182,15 @@ class Lease:
         self.lost = threading.Event()
         self.ended = threading.Event()
 
-    def item(self) -> dict[str, Any]:
-        """The job's item, numbers as texts, if we hold it. Raises LeaseLost."""
-        key = {"job_id": {"S": self._order.job}}
+    def read(self, job: str) -> dict[str, Any]:
+        """The item of any job, numbers as texts; {} when there is none."""
+        key = {"job_id": {"S": job}}
         found = self._client.get_item(TableName=self._config.jobs_table, Key=key, ConsistentRead=True).get("Item", {})
-        item = {name: next(iter(value.values())) for name, value in found.items()}
+        return {name: next(iter(value.values())) for name, value in found.items()}
+
+    def item(self) -> dict[str, Any]:
+        """The job's item, if we hold it. Raises LeaseLost."""
+        item = self.read(self._order.job)
         held = (item.get("phase"), item.get("epoch"), item.get("holder"))
         if held != ("leased", str(self._order.epoch), self._order.worker):
             raise LeaseLost
@@ -215,6 +218,11 @@ class Lease:
         self.write(lease_until_ms={"N": str(int(time.time() * 1000) + self._config.lease_ms)})
         self._renewed_s = asked_s
 
+    def ask(self) -> None:
+        """Renew now, if the table answers: of a job that was cancelled nothing is worth a grace. Raises LeaseLost."""
+        with contextlib.suppress(*_outside()):
+            self.renew()
+
     def keep(self) -> None:
         """Renew every third of the lease until the end (in a thread of its own)."""
         third_s = self._config.lease_ms / 3000
@@ -241,29 +249,25 @@ class Bucket:
     would lead us, who may read more than it, out of its directory."""
 
     def __init__(self, client: Any, name: str, lease: Lease, owner: int) -> None:
-        self._client, self._name, self._lease, self._owner = client, name, lease, owner
+        self.client, self.name, self._lease, self._owner = client, name, lease, owner
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
             yield from (found["Key"] for found in page.get("Contents", ()))
 
     def fetch(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._client.download_file(self._name, key, str(path))
+        self.client.download_file(self.name, key, str(path))
 
     def fetch_all(self, prefix: str, folder: Path) -> int:
         """How many files lay below the prefix."""
         count = 0
         for key in self.keys(prefix):
             self._lease.check()
-            if not key.endswith("/"):  # what consoles make for a folder
+            if not key.endswith("/") and not key.startswith(f"{prefix}{RESULTS}/"):  # consoles make `/` for a folder
                 self.fetch(key, inside(folder, key[len(prefix) :]))
                 count += 1
         return count
-
-    def send(self, file: IO[bytes], key: str) -> None:
-        """Upload one file, whole or not at all."""
-        self._client.upload_fileobj(file, self._name, key)
 
     def send_all(self, folder: Path, names: Sequence[str], prefix: str) -> list[str]:
         """Upload files of a folder; where they lie below the prefix."""
@@ -274,18 +278,15 @@ class Bucket:
             if opened is not None:
                 sent.append(key_of(name))
                 with opened:
-                    self.send(opened, prefix + sent[-1])
+                    self.client.upload_fileobj(opened, self.name, prefix + sent[-1])
         return sent
 
     def put(self, key: str, document: Any) -> None:
-        self._client.put_object(Bucket=self._name, Key=key, Body=json.dumps(document, sort_keys=True).encode())
-
-    def copy(self, key: str, to: str) -> None:
-        self._client.copy({"Bucket": self._name, "Key": key}, self._name, to)
+        self.client.put_object(Bucket=self.name, Key=key, Body=json.dumps(document, sort_keys=True).encode())
 
     def remove(self, prefix: str) -> None:
         for key in list(self.keys(prefix)):
-            self._client.delete_object(Bucket=self._name, Key=key)
+            self.client.delete_object(Bucket=self.name, Key=key)
 
 
 def _opened(path: Path, owner: int) -> IO[bytes] | None:
@@ -303,10 +304,7 @@ def _opened(path: Path, owner: int) -> IO[bytes] | None:
 
 def _read(path: Path, owner: int) -> bytes:
     """The beginning of a small file of the job's; nothing if there is none."""
-    opened = _opened(path, owner)
-    if opened is None:
-        return b""
-    with opened:
+    with _opened(path, owner) or io.BytesIO() as opened:
         return opened.read(LARGEST_SMALL)
 
 
@@ -319,10 +317,8 @@ def key_of(name: str) -> str:
 
 def files_below(folder: Path) -> list[str]:
     """Relative names with `/`, in order; links are not followed."""
-    found = []
-    for place, _, names in os.walk(folder, followlinks=False):
-        found += [(Path(place) / name).relative_to(folder).as_posix() for name in names]
-    return sorted(found)
+    walked = os.walk(folder, followlinks=False)
+    return sorted((Path(place) / name).relative_to(folder).as_posix() for place, _, names in walked for name in names)
 
 
 # one attempt ----------------------------------------------------------------------------------------------------------
@@ -340,12 +336,10 @@ class Attempt:
         self.lease = Lease(_client("dynamodb", config), config, order)
         self.bucket = Bucket(_client("s3", config), config.bucket, self.lease, self.owner)
         self.prefix = f"{job_prefix(config.prefix, order.job)}{order.epoch}/"
-        self.base_ms = self.safe_ms = 0
-        self.output = ""  # where the outputs lie, once they are whole
-        self.saved = ""  # where the last whole checkpoint lies
-        self.saves = 0
+        self.base_ms = self.safe_ms = self.worked_ms = self.saves = 0
+        self.began_ms = int(time.time() * 1000)
+        self.output = self.saved = ""  # where the outputs lie, once they are whole, and the last whole checkpoint
         self.staged: dict[str, tuple[int, int]] = {}
-        self.worked_ms = 0
         self.heard: set[int] = set()  # signals: handlers take no lock, which could be held by who is interrupted
 
     def run(self) -> int:
@@ -371,7 +365,9 @@ class Attempt:
         self.lease.renew()
         self.base_ms = self.safe_ms = int(item.get("safe_ms", 0))
         self.saved = item.get("checkpoint", "")
-        cause, exit_code = self._result(json.loads(item["body"]))
+        body = json.loads(item["body"])
+        self.bucket.name = body.get("bucket") or self.config.bucket
+        cause, exit_code = self._result(body)
         if cause != DONE:
             self._keep_checkpoint()
         progress_ms = self.worked_ms if cause == DONE else self.safe_ms
@@ -419,21 +415,31 @@ class Attempt:
         self._give(self.work, self.kept)
 
     def _stage(self, wanted: Any) -> None:
-        """An input: a key, a prefix that ends with `/`, or {"key" | "prefix": …, "to": path}."""
+        """An input: a key, a prefix that ends with `/`, {"key" | "prefix": …, "to": path}, or {"job": …, "path": …}."""
         if isinstance(wanted, str):
             wanted = {"prefix" if wanted.endswith("/") else "key": wanted}
+        wanted = {"bucket": self.bucket.name, **(self._of_earlier(wanted) if "job" in wanted else wanted)}
+        bucket = Bucket(self.bucket.client, wanted["bucket"], self.lease, self.owner)
         if "prefix" in wanted:
             folder = inside(self.work, wanted["to"]) if wanted.get("to") else self.work
-            if not self.bucket.fetch_all(wanted["prefix"], folder):
+            if not bucket.fetch_all(wanted["prefix"], folder):
                 raise Failed(NO_INPUT, f"there is no input below {wanted['prefix']!r}")
             return
         path = inside(self.work, wanted.get("to") or wanted["key"].rsplit("/", 1)[-1])
         try:
-            self.bucket.fetch(wanted["key"], path)
+            bucket.fetch(wanted["key"], path)
         except _outside() as error:
             raise Failed(NO_INPUT, f"input {wanted['key']!r}: {error}") from error
         if wanted.get("executable"):
             path.chmod(0o755)
+
+    def _of_earlier(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """{"job": id, "path": an output, or several with `/`} as a key or a prefix."""
+        found, path = self.lease.read(wanted["job"]), wanted.get("path") or ""
+        if found.get("phase") != "done" or not found.get("output"):
+            raise Failed(NO_INPUT, f"job {wanted['job']!r} has no outputs")
+        kind = "prefix" if not path or path.endswith("/") else "key"
+        return {**wanted, kind: found["output"] + path, "bucket": found.get("bucket") or self.config.bucket}
 
     def _give(self, *paths: Path) -> None:
         """To the job's user, with all that lies below."""
@@ -454,10 +460,8 @@ class Attempt:
         found = exit_code == 0 and (not wanted.strip() or holds_bytes(self.log, wanted))
         if cause == CHECKPOINTED:  # told to leave: a clean end may be either, unless the output says which
             return (DONE, 0) if wanted.strip() and found else (CHECKPOINTED, 0)
-        if cause != DONE:
-            return cause, exit_code
-        if exit_code:
-            return FAILED, exit_code
+        if cause != DONE or exit_code:
+            return FAILED if cause == DONE else cause, exit_code
         return (DONE, 0) if found else (STRING_MISSING, 0)
 
     def _script(self, commands: Sequence[str]) -> list[str]:
@@ -496,7 +500,7 @@ class Attempt:
             except (OSError, ValueError) as error:  # no such shell; a NUL in the environment
                 raise Failed(CANNOT_START, f"cannot start: {error}") from error
         ended = threading.Event()
-        threading.Thread(target=_await, args=(process, ended), daemon=True).start()
+        threading.Thread(target=lambda: [process.wait(), ended.set()], daemon=True).start()  # type: ignore[func-returns-value]
         try:
             cause = self._watch(ended, deadline_s)
             if cause in (TIMEOUT, CHECKPOINTED):
@@ -517,6 +521,7 @@ class Attempt:
             if self.heard & {signal.SIGTERM, signal.SIGINT}:
                 return INTERRUPTED
             if self.heard or order.exists():
+                self.lease.ask()
                 return CHECKPOINTED
             if time.monotonic() >= deadline_s:
                 return TIMEOUT
@@ -581,16 +586,17 @@ class Attempt:
         for name in sent:
             self.lease.check()
             if name != MARKER:
-                self.bucket.copy(f"{self.prefix}output/{name}", destination + name)
+                source = {"Bucket": self.bucket.name, "Key": f"{self.prefix}output/{name}"}
+                self.bucket.client.copy(source, self.bucket.name, destination + name)
 
     def _tell_table(self, exit_code: int, progress_ms: int) -> None:
         """Keep the log, and where it and the outputs lie; without either the result stands all the same."""
         log, metrics = f"{self.prefix}log.txt", self._measured()
         texts = {"log": log, "output": self.output, "metrics": json.dumps(metrics, sort_keys=True) if metrics else ""}
-        values = {name: {"S": text} for name, text in texts.items() if text}
+        values = {name: {"S": text} for name, text in {**texts, "bucket": self.bucket.name}.items() if text}
         try:
             with self.log.open("rb") as file:
-                self.bucket.send(file, log)
+                self.bucket.client.upload_fileobj(file, self.bucket.name, log)
             self.lease.write(exit_code={"N": str(exit_code)}, safe_ms={"N": str(progress_ms)}, **values)
         except _outside() as error:
             note(f"the log is not kept: {type(error).__name__}")
@@ -606,11 +612,11 @@ class Attempt:
 
     def _report(self, cause: str, exit_code: int, progress_ms: int) -> None:
         """Call Deliver until it has heard; the id makes it hear once."""
-        event = {
-            "v": 1, "is": "AttemptEnded", "at_ms": int(time.time() * 1000), "job": self.order.job,
-            "epoch": self.order.epoch, "cause": cause, "exit_code": exit_code, "progress_ms": progress_ms,
-        }  # fmt: skip
-        payload = {"worker": self.order.worker, "id": f"{self.order.job}/{self.order.epoch}/ended", "event": event}
+        event = {"v": 1, "is": "AttemptEnded", "at_ms": int(time.time() * 1000), "cause": cause,
+                 "job": self.order.job, "epoch": self.order.epoch, "exit_code": exit_code,
+                 "progress_ms": progress_ms}  # fmt: skip
+        payload = {"worker": self.order.worker, "id": f"{self.order.job}/{self.order.epoch}/ended", "event": event,
+                   "attempt": {"base_ms": self.base_ms, "lasted_ms": event["at_ms"] - self.began_ms}}  # fmt: skip
         pause_s, until_s = 0.5, time.monotonic() + REPORT_FOR_LEASES * self.config.lease_ms / 1000
         while time.monotonic() < until_s:
             self.lease.check()
@@ -621,11 +627,6 @@ class Attempt:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 30.0)
         raise LeaseLost  # it expires now, and the job runs again
-
-
-def _await(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
-    process.wait()
-    ended.set()
 
 
 def _stamp(path: Path) -> tuple[int, int]:
