@@ -14,7 +14,7 @@ from aws.store import Tables
 from spotbed.errors import OutsideError
 
 PREFIX = "spotbed/"  # of what we keep in buckets
-_QUEUES = ("jobs", "finished", "dead")
+_QUEUES = ("jobs", "finished", "dead", "undelivered")
 
 
 def scheduler_names(session: Session) -> list[str]:

@@ -96,7 +96,7 @@ class Removal:
                 kept = "the stacks that were not removed yet" if self.removed else "every stack"
                 self._formation.delete(stack, kept)
                 self.removed.append(Removed("stack", stack))
-            self._remove_rest()
+            self._remove_rest(found.code)
             if found.code:
                 self._remove_bucket(found.code)
         self._refuse_left()
@@ -157,17 +157,17 @@ class Removal:
         self._buckets.remove(bucket)
         self.removed.append(Removed("bucket", bucket))
 
-    def _remove_rest(self) -> None:
-        """What replaced resources have left behind."""
-        removers: dict[str, Callable[[str], None]] = {
+    def _remove_rest(self, code: str) -> None:
+        """What replaced resources have left behind; the bucket of the code goes last."""
+        removers: dict[str, Callable[[str], object]] = {
             "dynamodb:table": lambda name: self._call("dynamodb", "delete_table", TableName=name),
             "logs:log-group": lambda name: self._call("logs", "delete_log_group", logGroupName=name),
             "sqs:": self._delete_queue,
-            "s3:": lambda name: self._remove_left_bucket(name),
+            "s3:": self._buckets.remove,
         }
         for arn in self._tagged():
             kind, name = kind_of(arn)
-            if kind in removers:
+            if kind in removers and name != code:
                 try:
                     removers[kind](name)
                 except ClientError as error:
@@ -175,10 +175,6 @@ class Removal:
                         raise
                 else:
                     self.removed.append(Removed(kind.partition(":")[0], name))
-
-    def _remove_left_bucket(self, bucket: str) -> None:
-        if bucket != code_bucket(self.name, self._buckets.account, self.session.region):
-            self._buckets.remove(bucket)
 
     def _delete_queue(self, name: str) -> None:
         sqs = self.session.client("sqs")

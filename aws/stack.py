@@ -49,7 +49,7 @@ class JobLine:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a stack's things are. `queues` has the URLs of jobs, finished and dead; below `prefix` of `bucket` lie
+    """Where a stack's things are. `queues` has the URLs of jobs, finished, dead, and what else there is; below `prefix` of `bucket` lie
     logs and outputs, and below that of `results` what belongs to the stack itself."""
 
     name: str

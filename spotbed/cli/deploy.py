@@ -12,7 +12,7 @@ from spotbed.cli.command import command
 from spotbed.cli.failures import FAILURE, OK
 from spotbed.cli.progress import progress
 from spotbed.cli.stack import Profile, Region, Target, Where, session_for, where
-from spotbed.cli.tables import Table
+from spotbed.cli.tables import Format, Table
 from spotbed.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aws.removal import Found, Removal
 
 app = typer.Typer()
+_CHANGE = ["stack", "action", "resource", "type"]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -104,17 +105,28 @@ def _apply_there(
 
 def _show_changes(terminal: Terminal, prepared: Prepared) -> None:
     rows = [[each.stack, each.action, each.resource, each.type] for each in prepared.changes]
-    account = prepared.session.identity.account
     document = {
-        "account": account,
+        "account": prepared.session.identity.account,
         "region": prepared.target.region,
         "stack": prepared.target.stack,
-        "changes": [dict(zip(("stack", "action", "resource", "type"), row, strict=True)) for row in rows],
+        "changes": [dict(zip(_CHANGE, row, strict=True)) for row in rows],
         "notes": list(prepared.notes),
     }
-    terminal.result(Table(["stack", "action", "resource", "type"], rows), document)
+    if rows or terminal.format is not Format.table:
+        terminal.result(Table(_CHANGE, _in_short(prepared)), document, data=lambda: Table(_CHANGE, rows))
     for note in prepared.notes:
         terminal.alert(f"Note: {note}")
+
+
+def _in_short(prepared: Prepared) -> list[list[object]]:
+    """Every change of a resource, but one line for all that is added to a stack."""
+    rows: list[list[object]] = []
+    for each in prepared.change_sets:
+        added = sum(change.action == "add" for change in each.changes)
+        if added:
+            rows.append([each.stack, "add", f"{added} resource{'s' * (added > 1)}", ""])
+        rows += [[one.stack, one.action, one.resource, one.type] for one in each.changes if one.action != "add"]
+    return rows
 
 
 def _asks(prepared: Prepared) -> str:
