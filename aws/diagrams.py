@@ -42,11 +42,16 @@ _ADDRESSES = {
     ":document/": "LinuxDocument",
     ":instance/": "Instances",
     ":function:${AWS::StackName}-deliver": "DeliverFunction",
+    ":function:${CheckoutFunction}": "Checkout",
 }
 # Several of a kind get one arrow together.
 _TOGETHER = {"tables": ("Jobs", "Workers", "Fleet"), "ends": ("FinishedQueue", "DeadQueue", "Undelivered")}
 _UNDRAWN = frozenset({"Log", "Receive"})  # what every function has, and what the arrow of its queue says
-_OUTSIDE = {"Groups": "Auto Scaling groups of the teams", "Instances": "instances with the tag"}
+_OUTSIDE = {
+    "Groups": "Auto Scaling groups of the teams",
+    "Instances": "instances with the tag",
+    "Checkout": "your function, asked before a start",
+}
 
 
 def scheduler_diagram(template: Template) -> str:
@@ -104,7 +109,8 @@ def _rights(resources: Mapping[str, Any], nodes: set[str]) -> Iterator[str]:
             continue
         role = resources[body["Properties"]["Role"]["Fn::GetAtt"][0]]
         arrows: dict[str, list[str]] = {}
-        for statement in role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+        for each in role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+            statement = each["Fn::If"][1] if "Fn::If" in each else each
             for other in _joined([each for each in _named(statement["Resource"]) if each in nodes]):
                 if statement["Sid"] not in _UNDRAWN:
                     arrows.setdefault(other, []).append(statement["Sid"])

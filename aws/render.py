@@ -88,6 +88,9 @@ def scheduler_stack(
         CostPerJobLimitUsd=limits.cost_per_job_usd,
         DeadLetterLimit=limits.dead_letters,
         DeadlineMissLimit=limits.deadline_misses,
+        LaunchStopAfter=target.get("launch_stop_after", 3),
+        Transitions=target.get("transitions", "ends"),
+        CheckoutFunction=(target.get("checkout") or {}).get("function", ""),
         AlarmEmail=target.get("alarms", {}).get("email", ""),
         LogDays=_days(target.get("retention", {}).get("logs", 30 * 86_400)),
     )
@@ -99,8 +102,24 @@ def scheduler_stack(
     machine = template["Resources"]["WorkerMachine"]["Properties"]
     del machine["DefinitionUri"]
     machine["Definition"] = json.loads((folder / "worker.asl.json").read_text("utf-8"))
+    _check_out(template)
     _govern(template, target)
     return _at_once(template) if local else template
+
+
+def _check_out(template: Template) -> None:
+    """The right to ask the user's function names it whole, where the target does."""
+    if str(template["Parameters"]["CheckoutFunction"]["Default"]).startswith("arn:"):
+        for body in of_kind(template, "AWS::IAM::Role"):
+            for policy in body.get("Policies", ()):
+                for each in policy["PolicyDocument"]["Statement"]:
+                    if "Fn::If" in each:
+                        each["Fn::If"][1]["Resource"] = {"Ref": "CheckoutFunction"}
+
+
+def of_kind(template: Template, kind: str) -> Iterable[dict[str, Any]]:
+    """Properties of every resource of a type."""
+    return (body["Properties"] for body in template["Resources"].values() if body["Type"] == kind)
 
 
 def _days(seconds: float) -> int:

@@ -72,6 +72,14 @@ Arn = Annotated[
     str,
     *_like(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+", "ARN of a policy", "arn:aws:iam::aws:policy/NAME"),
 ]
+Function = Annotated[
+    str,
+    *_like(
+        r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_$-]{1,128})?",
+        "Lambda function",
+        "licences, or arn:aws:lambda:us-east-1:111122223333:function:licences:live",
+    ),
+]
 Email = Annotated[str, *_like(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;.]+", "e-mail address", "ops@example.com")]
 Directory = Annotated[str, AfterValidator(_absolute)]
 Prefix = Annotated[str, AfterValidator(_no_way_up)]
@@ -176,6 +184,12 @@ class Alarms(Section):
     email: Email
 
 
+class Checkout(Section):
+    """A function of yours that is asked before a job starts, such as for licences."""
+
+    function: Function = Field(description="its name, where it is in this account and region, or its ARN")
+
+
 def _kept_by_cloudwatch(seconds: float) -> float:
     if seconds / _DAY_S not in _LOG_DAYS:
         days = ", ".join(str(days) for days in _LOG_DAYS)
@@ -209,6 +223,13 @@ class Target(Section):
         {}, description="of everything that is made, for cost allocation"
     )
     alarms: Alarms
+    checkout: Checkout | None = Field(None, description="who is asked before a job starts; by default nobody")
+    transitions: Literal["ends", "all"] = Field(
+        "ends", description="which transitions of jobs are published on the stack's event bus"
+    )
+    launch_stop_after: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        3, description="launches of a pool stop after so many workers in a row that never got ready; 0 is never"
+    )
     retention: Retention = Field(as_written({}), description="how long things are kept")
 
     def queue_of(self, team: Team) -> str:

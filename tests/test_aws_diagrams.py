@@ -31,8 +31,12 @@ def test_rights_are_drawn_as_they_are() -> None:
         ("ParkFunction", "Keep", "Workers"),
         ("ParkFunction", "Answer", "WorkerMachine"),
     }
-    assert {source for source, _, target in drawn if target == "Instances"} == {"StepFunction", "FleetFunction"}
-    assert {source for source, _, target in drawn if target == "LinuxDocument"} == {"StepFunction"}
+    assert {source for source, _, target in drawn if target == "Instances"} == {
+        "StepFunction",
+        "FleetFunction",
+        "OperateFunction",
+    }
+    assert {source for source, _, target in drawn if target == "LinuxDocument"} == {"StepFunction", "OperateFunction"}
     assert {("JobQueue", "", "IntakeFunction"), ("WorkerMachine", "", "StepFunction")} <= drawn
     assert {
         ("clock", "Tick", "FleetFunction"),

@@ -158,3 +158,14 @@ def test_validate_knows_a_target_from_a_scenario(tmp_path: Path) -> None:
 def test_a_file_that_is_no_mapping_says_how_a_target_starts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="A target starts with"):
         load_target(written(tmp_path, "- 1\n"))
+
+
+def test_what_is_asked_before_a_start_is_a_function(tmp_path: Path) -> None:
+    whole = "arn:aws:lambda:us-east-1:111122223333:function:licences:live"
+    for name in ("licences", "licences:live", whole):
+        target = load_target(written(tmp_path, f"{SMALLEST}checkout: {{function: '{name}'}}\n"))
+        assert target.checkout is not None
+        assert target.checkout.function == name
+    with pytest.raises(InputError, match="'a b' is no Lambda function"):
+        load_target(written(tmp_path, f"{SMALLEST}checkout: {{function: a b}}\n"))
+    assert load_target(written(tmp_path, SMALLEST)).checkout is None

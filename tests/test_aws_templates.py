@@ -18,7 +18,7 @@ import aws.functions
 from aws.render import Template, as_json
 from aws.translate import _GONE, REBALANCE, WARNING
 
-FUNCTIONS = ("Intake", "Deliver", "Step", "Park", "Fleet", "Report")
+FUNCTIONS = ("Intake", "Deliver", "Step", "Park", "Fleet", "Report", "Operate")
 # Where a statement allows something on every resource, and why.
 EVERYWHERE = {
     ("FleetRole", "Look"): {"autoscaling:DescribeAutoScalingGroups", "ec2:DescribeSpotPriceHistory"},
@@ -109,7 +109,8 @@ def test_what_each_function_may_not_do() -> None:
         "StepRole": {"autoscaling:SetDesiredCapacity", "sqs:ReceiveMessage"},
         "ParkRole": {"dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage", "states:StartExecution"},
         "FleetRole": {"ssm:SendCommand", "sqs:ReceiveMessage"},
-        "ReportRole": {"ssm:SendCommand", "states:StartExecution", "autoscaling:SetDesiredCapacity"},
+        "ReportRole": {"ssm:SendCommand", "states:StartExecution", "dynamodb:GetItem", "sqs:ReceiveMessage"},
+        "OperateRole": {"autoscaling:SetDesiredCapacity", "sqs:ReceiveMessage"},
     }.items():
         assert actions[name] & denied == set()
     assert not any("dynamodb:DeleteItem" in each or "dynamodb:DeleteTable" in each for each in actions.values())
@@ -121,8 +122,9 @@ def test_only_our_documents_are_sent_and_only_to_our_instances() -> None:
         for name, statement in statements(rendered("scheduler"))
         if "ssm:SendCommand" in as_list(statement["Action"])
     ]
-    assert [name for name, _ in grants] == ["StepRole", "StepRole"]
-    document, instances = (statement for _, statement in grants)
+    assert [name for name, _ in grants] == ["StepRole", "StepRole", "OperateRole", "OperateRole"]
+    document, instances, *others = (statement for _, statement in grants)
+    assert others == [document, instances]
     names = [body["Name"]["Fn::Sub"] for body in of_type(rendered("scheduler"), "AWS::SSM::Document").values()]
     pattern = document["Resource"]["Fn::Sub"].partition(":document/")[2]
     assert pattern == "${AWS::StackName}-run-job-*"
@@ -169,7 +171,7 @@ def test_a_wrapper_writes_its_lease_and_nothing_that_decides() -> None:
     allowed = set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
     assert allowed & {"state", "version", "body", "queue_class", "sort", "attempts", "ended_ms", "cost_usd"} == set()
     text = (Path(__file__).resolve().parent.parent / "aws" / "wrapper.py").read_text("utf-8")
-    written = set(re.findall(r"(?:lease|self)\.write\((\w+)=", text)) | {"checkpoint", "log", "output", "metrics"}
+    written = set(re.findall(r"(?:lease|self)\.write\((\w+)=", text)) | {"bucket", "checkpoint", "log", "output", "metrics"}
     assert all(f'"{name}"' in text or f"{name}=" in text for name in written)
     assert written | {"job_id", "epoch", "phase", "holder"} == allowed
 
@@ -266,7 +268,7 @@ def test_every_index_that_the_store_asks_exists_with_its_keys(root: Path) -> Non
 def test_every_handler_is_there() -> None:
     handlers = {body["Handler"] for body in of_type(rendered("scheduler"), "AWS::Serverless::Function").values()}
     assert handlers == {f"aws.functions.{name.lower()}" for name in FUNCTIONS}
-    for handler in handlers - {"aws.functions.report"}:  # wrappers write the table themselves so far
+    for handler in handlers:
         assert callable(getattr(aws.functions, handler.rpartition(".")[2]))
 
 
@@ -297,6 +299,7 @@ def test_functions_end_in_finite_time_and_before_their_message_comes_again() -> 
         "ParkFunction": 30,
         "FleetFunction": 120,
         "ReportFunction": 60,
+        "OperateFunction": 60,
     }
     assert of_type(template, "AWS::SQS::Queue")["JobQueue"]["VisibilityTimeout"] == 6 * 30
     machine = of_type(template, "AWS::Serverless::StateMachine")["WorkerMachine"]

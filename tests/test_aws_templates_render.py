@@ -15,6 +15,7 @@ from aws_stacks import KINDS, OWN_NETWORK, POOLS, TARGET, TEAMS, of_type, pool, 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aws.drops import Drop, dropped
 from aws.idle import INTERFACES
 from aws.render import (
     LARGEST_USER_DATA,
@@ -384,3 +385,46 @@ def test_the_short_forms_of_functions_are_read(tmp_path: Path) -> None:
         "b": {"Fn::Sub": ["x", {"y": {"Ref": "Z"}}]},
         "c": {"Fn::If": ["D", {"Ref": "E"}, "f"]},
     }
+
+
+def invokes(template: Template) -> set[str]:
+    """Resources of the statement that lets functions ask the target's function, and the condition that it is under."""
+    roles = of_type(template, "AWS::IAM::Role").values()
+    found = [
+        each["Fn::If"]
+        for role in roles
+        for policy in role.get("Policies", ())
+        for each in policy["PolicyDocument"]["Statement"]
+        if "Fn::If" in each
+    ]
+    assert {condition for condition, *_ in found} == {"ChecksOut"}
+    assert len(found) == 5  # of Intake, Deliver, Step, Fleet and Operate: those that end attempts, and Step starts them
+    return {json.dumps(statement["Resource"]) for _, statement, _ in found}
+
+
+def test_the_function_that_is_asked_before_a_start_is_named_whole_in_the_rights() -> None:
+    whole = "arn:aws:lambda:eu-west-1:111122223333:function:licences:live"
+    for name, resource in (
+        (
+            "licences",
+            {"Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${CheckoutFunction}"},
+        ),
+        (whole, {"Ref": "CheckoutFunction"}),
+    ):
+        template = scheduler_stack({**TARGET, "checkout": {"function": name}})
+        assert template["Parameters"]["CheckoutFunction"]["Default"] == name
+        assert invokes(template) == {json.dumps(resource)}
+    assert rendered("scheduler")["Parameters"]["CheckoutFunction"]["Default"] == ""
+
+
+def test_the_message_of_a_dropped_folder_says_of_the_team_what_the_target_says() -> None:
+    """As EventBridge fills the template: a JSON value in place of each <name>."""
+    rule = rendered("resources")["Resources"]["DropRule"]["Properties"]["Targets"][0]["InputTransformer"]
+    values = {name: str(parameter(rendered("resources"), name)) for name in ("Team", "DropPrefix", "DropSuffix")}
+    detail = {"bucket": {"name": "eda-jobs-cpu"}, "object": {"key": 'in/a"b/job.sh', "sequencer": "1"}}
+    text = rule["InputTemplate"]["Fn::Sub"].replace("<id>", '"e1"').replace("<detail>", json.dumps(detail))
+    for name, told in values.items():
+        text = text.replace(f"${{{name}}}", told)
+    (found,) = dropped(text) or ()
+    assert found == Drop("eda-jobs-cpu", 'in/a"b/job.sh', "1", "cpu-team", "in/", "job.sh")
+    assert rule["InputPathsMap"] == {"id": "$.id", "detail": "$.detail"}

@@ -32,6 +32,7 @@ if [ -n "$INSTANCE_STORE" ]; then
   fi
 fi
 mkdir -p "$work_root" /opt/spotbed
+chmod 0711 "$work_root" # a job's user goes through it, and lists nobody else's
 install -d -m 0700 /etc/spotbed
 
 mount_shared() { # kind, id, directory, share
