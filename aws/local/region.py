@@ -79,6 +79,8 @@ class Region:
         self.cloud.start()
         self.queues = self.cloud.furnish()
         self.control = self._control()
+        settings = asdict(self.control.policy.settings)
+        self.journal.fact(self.control.now_ms(), "stack", self.folder.name, {"target": "local", "settings": settings})
         self.door.start()
         self._configure()
         for act, every_s in ((self._take_in, _LOOK_EVERY_S), (self._tick, self.control.policy.settings.tick_ms / 1000)):
