@@ -18,6 +18,7 @@ from scheduler.commands import (
     Checkpoint,
     Claim,
     Complete,
+    Delay,
     Fail,
     Launch,
     Move,
@@ -53,6 +54,7 @@ from scheduler.events import (
     Woken,
 )
 from scheduler.fleet import Fleet
+from scheduler.job_record import Job
 from scheduler.policy import Policy
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
 from sim.door import Door
@@ -72,8 +74,10 @@ from spotbed.journal import Journal
 OPERATIONS = (
     "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
     "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap", "requeue", "checkpoint",
-    "restore", "receive", "retry",
+    "restore", "receive", "retry", "timer", "hear", "perform", "recount", "recount_class", "recount_idle", "gone",
+    "fleet", "fleet_order", "launched", "interruption", "job_timer", "job_timer_set", "told", "route",
 )  # fmt: skip
+LONGEST_DELAY_MS = 900_000  # SQS: DelaySeconds (SendMessage, API reference)
 
 
 class DecoupledWorld(AttemptWorld):
@@ -171,11 +175,13 @@ class DecoupledWorld(AttemptWorld):
         return counts
 
     def _metered(self) -> dict[str, int]:
-        """The operations by the names of the services data. Each event for a worker is one Deliver, Step and Park."""
+        """The operations by the names of the services data. Each event for a worker is one Deliver and one Step, a
+        timer a Step alone; a Step after which the execution goes on is followed by a Park."""
         counts = self._counted()
-        delivered = counts.pop("report") + counts.pop("event") + counts.pop("wake")
-        stepped = delivered + counts["worker_start"]
-        counts.update(deliver=delivered, step=stepped, park=stepped)
+        delivered = counts["report"] + counts.pop("event") + counts["wake"]
+        stepped = delivered + counts["told"] + counts.pop("timer") + counts["worker_start"] + counts["roll_over"]
+        ended = counts["gone"] + counts["roll_over"]
+        counts.update(deliver=delivered, step=stepped, park=stepped - ended, ended=ended)
         return {name: count for name, count in counts.items() if count}
 
     def _ticks(self) -> Generator[Any, Any, None]:
@@ -205,23 +211,36 @@ class DecoupledWorld(AttemptWorld):
 
     # steps of the core ------------------------------------------------------------------------------------------
     def _worker(self, worker: LiveWorker, event: Any) -> None:
-        state = worker.state
+        state, operations = worker.state, self.operations
         worker.state, commands = self._worker_handlers[state.phase][event.__class__](state, event, self.policy)
-        perform = self._perform_worker
-        for command in commands:
-            perform[command.__class__](worker, command)
-        if worker.state.phase not in worker.phases:
-            self._recount(worker, _COUNTED[worker.state.phase])
+        operations["hear"] += 1
+        if commands:
+            operations["perform"] += 1
+            perform = self._perform_worker
+            for command in commands:
+                perform[command.__class__](worker, command)
+        phase = worker.state.phase
+        if phase not in worker.phases:
+            self._recount(worker, _COUNTED[phase])
+            operations["gone"] += phase == "gone"
+        elif phase == "gone" and state.phase != "gone":
+            operations["recount"] += 1  # the pool's instance time
+            operations["gone"] += 1
 
     def _fleet(self, event: Any) -> None:
         fleet = self.fleet
         self.fleet, commands = self._fleet_handlers[fleet.phase][event.__class__](fleet, event, self.policy)
+        self.operations["fleet"] += bool(commands) or self.fleet != fleet
+        self.operations["fleet_order"] += len(commands)
         for command in commands:
             self._perform_fleet[command.__class__](command)
 
     def _recount(self, worker: LiveWorker, new: str) -> None:
         """Move the worker to the counter of its phase; claiming and leaving keep the one that they had."""
         pool, demand, old = worker.pool, worker.demand, worker.counted
+        self.operations["recount"] += 1
+        self.operations["recount_class"] += new != "" or old != "busy"
+        self.operations["recount_idle"] += new == "idle" or (old == "idle" and worker.listed)
         if old == "booting":
             pool.booting -= 1
             demand.booting -= 1
@@ -249,7 +268,7 @@ class DecoupledWorld(AttemptWorld):
         if self.faults.occurs("eventbridge.drop"):
             self._times_out(worker)  # no execution starts: an agent that nobody serves
             return
-        self.operations["worker_start"] += 1
+        self.operations["event"] += 1
         now = self.clock.now_ms
         wait_ms = sum(throttle.wait_ms(now) for throttle in self.start_throttles)
         position = row(worker.instance.number, 2)
@@ -293,6 +312,7 @@ class DecoupledWorld(AttemptWorld):
             return
         self._later(worker, Lost)
         if worker is worker.instance.slots[0]:
+            self.operations["interruption"] += 1
             self._fleet(InterruptionSeen(now, worker.pool.spec.id))
 
     def _end_attempt(self, worker: LiveWorker, cause: str) -> int:
@@ -393,6 +413,7 @@ class DecoupledWorld(AttemptWorld):
         self.operations["claim_empty"] += 1
         self._worker(worker, NothingToClaim(self.clock.now_ms, gathers))
         if worker.state.phase == "idle" and not worker.listed:  # it was woken, and has looked in vain
+            self.operations["recount_idle"] += 1
             worker.listed = True
             worker.pool.idle_workers.append(worker)
 
@@ -518,6 +539,7 @@ class DecoupledWorld(AttemptWorld):
     def _timer(self, timer: tuple[LiveWorker, int, str]) -> None:
         worker, number, name = timer
         if worker.timer == number:
+            self.operations["timer"] += 1
             self._worker(worker, TimerFired(self.clock.now_ms, name))
 
     def _roll_over(self, worker: LiveWorker, command: RollOver) -> None:
@@ -540,6 +562,27 @@ class DecoupledWorld(AttemptWorld):
                     self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
                     return
 
+    # timers of jobs ---------------------------------------------------------------------------------------------
+    def _delay(self, number: int, before: Job, command: Delay) -> None:
+        self._message(command.after_ms)
+        super()._delay(number, before, command)
+
+    def _job_timer(self, number: int, before: Job, command: SetTimer) -> None:
+        self._message(command.after_ms)
+        self.operations["job_timer_set"] += 1
+        super()._job_timer(number, before, command)
+
+    def _message(self, after_ms: int) -> None:
+        """A job's timer is a message that SQS delays, or several one after the other."""
+        self.operations["job_timer"] += max(1, -(-after_ms // LONGEST_DELAY_MS))
+
+    def _job_timer_fires(self, number_and_name: tuple[int, str]) -> None:
+        number, _ = number_and_name
+        before = self.records.get(number)
+        super()._job_timer_fires(number_and_name)
+        if before is not None and self.records.get(number) != before:
+            self.operations["route" if before.phase == "queued" else "requeue"] += 1
+
     # commands of the fleet --------------------------------------------------------------------------------------
     def _launch(self, command: Launch) -> None:
         pool = self.pool_by_id[command.pool]
@@ -549,7 +592,9 @@ class DecoupledWorld(AttemptWorld):
         wanted = self.troubles.miscounted(pool, -(-command.count // slots))
         granted, reason = self.launch(pool, wanted, demand)
         now = self.clock.now_ms
+        self.operations["worker_start"] += granted * slots
         if granted:
+            self.operations["launched"] += 1
             self._fleet(LaunchSucceeded(now, command.pool, granted * slots))
         if granted < wanted:
             self._fleet(LaunchFailed(now, command.pool, (wanted - granted) * slots, reason))
@@ -581,12 +626,15 @@ class DecoupledWorld(AttemptWorld):
     def _route(self, command: Route) -> None:
         number = self.sighted[command.job]
         if number in self.records:
+            self.operations["route"] += 1
             self._job(number, Routed(self.clock.now_ms, command.purchase))
 
     def _move(self, command: Move) -> None:
+        self.operations["told"] += 1
         self._worker(self.workers[command.worker], MoveOrdered(self.clock.now_ms))
 
     def _stop_worker(self, command: StopWorker) -> None:
+        self.operations["told"] += 1
         self._worker(self.workers[command.worker], StopOrdered(self.clock.now_ms, command.reason))
 
     def _budget_reached(self, command: BudgetReached) -> None:

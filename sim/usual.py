@@ -54,7 +54,9 @@ class Usual:
 
     def operations(self) -> dict[str, int]:
         """How often it has done what the driver counts."""
-        return {"report": self.cycles, "complete": self.cycles, "claim_hit": self.claims, "renewal": self.renewals}
+        heard = self.cycles + self.claims
+        return {"report": self.cycles, "complete": self.cycles, "claim_hit": self.claims, "renewal": self.renewals,
+                "hear": heard, "perform": heard}  # fmt: skip
 
     def _submitted(self, world: DecoupledWorld) -> Callable[[int, Job, int], None]:
         """What `_hears` and `_queue` do with a submission."""
@@ -123,6 +125,8 @@ class Usual:
             worker.state, commands = worker_hears["running"](state, event, policy)
             if len(commands) != 2 or perform[Complete] is not complete:
                 world.operations["report"] += 1
+                world.operations["hear"] += 1
+                world.operations["perform"] += bool(commands)
                 for command in commands:
                     perform[command.__class__](worker, command)
                 return

@@ -18,12 +18,13 @@ from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2
 
 from aws import fleet, functions, jobs, workers
 from aws.control import Control, Launched, PoolSpec
+from aws.effects import DelayedMessages
 from aws.local import asl
 from aws.store import Store, Tables, WorkerRow, Write
 from aws.tables import make_tables
 from scheduler.codec import encode
 from scheduler.commands import Checkpoint, Start
-from scheduler.events import Lost, Ready, Woken
+from scheduler.events import DONE, InterruptionSeen, Lost, Ready, Woken
 from scheduler.policy import Policy
 from sim.inputs import Work, WorldInputs
 from spotbed.journal import Journal
@@ -150,7 +151,7 @@ class World:
         pools = {
             pool.id: PoolSpec(
                 pool.id, pool.instance_type, pool.az, pool.purchase, pool.max, pool.vcpus, pool.memory_gib, pool.gpus,
-                pool.on_demand_usd_per_hour,
+                pool.on_demand_usd_per_hour, f"group-{pool.id}",
             )
             for pool in inputs.pools
         }  # fmt: skip
@@ -166,8 +167,10 @@ class World:
             pools=pools,
             now_ms=lambda: self.clock.now_ms,
         )
-        self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, partial(fleet.hears, self.control))
+        self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, self._interrupted)
         self.told: list[tuple[str, str, str]] = []
+        self.called: Counter[str] = Counter()  # functions, apart from those of the executions
+        self.messages = self.commands = 0  # of timers; to instances
         self._sent: set[tuple[str, int]] = set()
         self._launched: dict[str, Launched] = {}
         self._numbers = {inputs.work.job_id(number): number for number in range(len(inputs.work))}
@@ -188,13 +191,17 @@ class World:
         return not live and len(ended) == len(self.inputs.work)
 
     def _tick(self) -> None:
-        again(handled, functions.fleet, {}, self.control)
+        self._call(functions.fleet, {})
         self.clock.at(self.clock.now_ms + self.policy.settings.tick_ms, TICK, self._tick)
 
     def _submit(self, number: int) -> None:
         message = message_of(self.inputs.work, number)
         event = {"Records": [{"messageId": f"message-{number}", "body": json.dumps(message)}]}
-        assert again(handled, functions.intake, event, self.control) == {"batchItemFailures": []}
+        assert self._call(functions.intake, event) == {"batchItemFailures": []}
+
+    def _call(self, handler: Callable[..., Any], payload: dict[str, Any]) -> Any:
+        self.called[handler.__name__] += 1
+        return again(handled, handler, payload, self.control)
 
     # EventBridge ------------------------------------------------------------------------------------------------
     def _say(self, worker: str, make: Callable[[int], Any]) -> None:
@@ -203,12 +210,18 @@ class World:
         event_id = f"event-{next(self._ids)}"
         self.clock.at(self.clock.now_ms + latency_ms, MARKET, partial(self._send, worker, event_id, make))
 
+    def _interrupted(self, event: InterruptionSeen) -> None:
+        """What Deliver does when a warning is news."""
+        self.control.store.write(self.control.store.counted(f"pool#{event.pool}", interruptions=1))
+        fleet.hears(self.control, event)
+
     def _send(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
         event = encode(make(self.clock.now_ms))
-        again(handled, functions.deliver, {"worker": worker, "id": event_id, "event": event}, self.control)
+        self._call(functions.deliver, {"worker": worker, "id": event_id, "event": event})
 
     # the target -------------------------------------------------------------------------------------------------
     def start(self, worker: WorkerRow, order: Start) -> bool:
+        self.commands += 1
         instance = self.ec2.instances[worker.name]
         if (order.job, order.epoch) in self._sent:
             return True
@@ -223,7 +236,7 @@ class World:
         heard = Heard(
             renew=partial(self._renew, order, "lease_until_ms"),
             keep=partial(self._keep, order),
-            report=partial(self._ended, worker.name),
+            report=partial(self._ended, worker.name, order),
         )
         instance.wrapper = Wrapper(self.clock, self.latency, self.policy.settings, order, number, row.record,
                                    int(work.runtime_ms[number]), fails, heard)  # fmt: skip
@@ -248,13 +261,15 @@ class World:
         )
         return held
 
-    def _ended(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:
+    def _ended(self, worker: str, order: Start, event_id: str, make: Callable[[int], Any]) -> None:
+        ended = make(self.clock.now_ms)
+        if ended.cause != DONE:  # of work that is done it was written with what is safe
+            self._renew(order, "exit_code", ended.exit_code)
         self.ec2.instances[worker].wrapper = None
         self._send(worker, event_id, make)
 
     def checkpoint(self, worker: WorkerRow, order: Checkpoint) -> None:
-        row = self.control.store.job(order.job)
-        assert row is not None
+        self.commands += 1
         after_ms = self.latency("order", self._numbers[order.job], order.epoch)
         leaves = partial(self._leaves, worker.name, (order.job, order.epoch))
         self.clock.at(self.clock.now_ms + after_ms, REPORT, leaves)
@@ -273,8 +288,15 @@ class World:
     def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
         if command_id not in self._launched:
             names = [instance.name for instance in self.ec2.launch(pool.id, count)]
-            self._launched[command_id] = Launched(len(names), names, "capacity")
+            self._launched[command_id] = Launched(len(names), reason="capacity")
+            for name in names:
+                self.clock.at(self.clock.now_ms, MARKET, partial(self._tells_of, name, pool.group))
         return self._launched[command_id]
+
+    def _tells_of(self, instance: str, group: str) -> None:
+        """Auto Scaling says that it has launched an instance."""
+        detail = {"EC2InstanceId": instance, "AutoScalingGroupName": group}
+        self._call(functions.deliver, {"detail-type": functions.LAUNCHED, "detail": detail})
 
     def live(self) -> Mapping[str, str]:
         return {each.name: pool for pool in self.ec2.pools for each in self.ec2.live(pool)}
@@ -289,7 +311,11 @@ class World:
         self.clock.at(at_ms, REPORT, partial(self._send, worker, event_id, Woken))
 
     def set(self, job_id: str, after_ms: int) -> None:
+        self.messages += max(1, -(-after_ms // (DelayedMessages.LONGEST_S * 1000)))
         self.clock.at(self.clock.now_ms + after_ms, TIMER, partial(again, jobs.expire, self.control, job_id))
 
-    def ended(self, job_id: str, phase: str, reason: str) -> None:
+    def moved(self, job_id: str, before: str, after: str) -> None:
+        """Only ends are told of here."""
+
+    def ended(self, job_id: str, phase: str, reason: str, more: Mapping[str, Any] = {}) -> None:
         self.told.append((job_id, phase, reason))

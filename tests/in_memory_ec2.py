@@ -127,7 +127,7 @@ class Wrapper:
 
     def _renew(self) -> None:
         if self._heard.renew():
-            self._later(self._settings.lease_ms // 3, self._renew, TIMER)
+            self._later(self._settings.lease_ms // 3, self._renew, DOOR)  # before an end in the same millisecond
 
     def _next_ms(self) -> int:
         """Work until the next checkpoint or the end."""

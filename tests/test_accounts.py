@@ -150,7 +150,7 @@ ADDED = {"stage_in_gib", "stage_out_gib", "hour"}  # by the ledger, to what the 
 
 
 def counted_by_decoupled() -> set[str]:
-    return {*OPERATIONS, "submit"} - {"report", "event", "wake"} | {"deliver", "step", "park"} | ADDED
+    return {*OPERATIONS, "submit"} - {"event", "timer"} | {"deliver", "step", "park", "ended"} | ADDED
 
 
 def test_the_driver_counts_the_operations_of_the_services_data_and_no_others() -> None:
