@@ -86,7 +86,7 @@ class Blueprint:
     def preset(self) -> ServicesPreset:
         """The services, with the scenario's own values."""
         services = self.scenario.services
-        return ServicesPreset.load(services.preset).with_overrides(service_values(services))
+        return ServicesPreset.load(services.source).with_overrides(service_values(services))
 
     @cached_property
     def price_histories(self) -> list[PriceHistory]:

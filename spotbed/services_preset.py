@@ -36,6 +36,7 @@ Usage = Mapping[str, float]  # item of the price book -> units
 
 _DATA = Path(__file__).with_name("data")
 _Z95 = 1.6448536269514722  # the standard normal distribution's 95th percentile
+_FILES = (".yaml", ".yml")
 _LIMIT_KEY, _ROLL_OVER_KEY = "stepfunctions.history_limit", "stepfunctions.roll_over_at"
 
 
@@ -96,7 +97,10 @@ class ServicesPreset:
 
     @classmethod
     def load(cls, name: str = _BASE) -> ServicesPreset:
-        """The preset of that name; InputError with a suggestion if there is none."""
+        """The preset of that name, or of a file that `spotbed verify` wrote; InputError with a suggestion if there is
+        none."""
+        if name.endswith(_FILES):
+            return _measured(Path(name))
         if name not in PRESETS:
             hint = suggestion(name, PRESETS) or f"It is one of {', '.join(PRESETS)}."
             raise InputError(Problem(f"unknown services preset {name!r}.", value=name, hint=hint))
@@ -223,6 +227,26 @@ def _load(name: str) -> ServicesPreset:
         }
         preset = ServicesPreset(name, settings, {}, _paths(), charged=document["charged"])
     return replace(preset, operations=_operations(preset))
+
+
+def _measured(path: Path) -> ServicesPreset:
+    """A preset of a file: another one, with values as a run had them. Raises InputError."""
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+        base, source = ServicesPreset.load(str(document["based_on"])), document["source"]
+        values = {str(key): float(value) for key, value in document["values"].items()}
+        text, date = str(source["text"]), str(source["date"])
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read ({error.strerror}).", str(path))) from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"is no services preset ({type(error).__name__}: {error})."
+        raise InputError(Problem(message, str(path), hint="`spotbed verify --write` makes one.")) from None
+    made = base.with_overrides(values)
+    settings = {
+        key: replace(setting, source=text, date=date) if key in values else setting
+        for key, setting in made.settings.items()
+    }
+    return replace(made, name=str(path), settings=settings)
 
 
 def _setting(key: str, entry: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> Setting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from spotbed.scenario.models_base import (
     Amount,
@@ -252,14 +252,27 @@ class Checkpoint(Section):
     startup: Duration = Field(as_written("0s"), description="at every start of an attempt, without progress")
 
 
+_FILES = (".yaml", ".yml")
+Preset = Annotated[
+    Annotated[Literal["aws-us-east-1", "ideal"], Tag("name")]
+    | Annotated[InputPath, WithJsonSchema({"type": "string", "pattern": r"\.ya?ml$"}), Tag("file")],
+    Discriminator(lambda value: "file" if isinstance(value, str) and value.endswith(_FILES) else "name"),
+]
+
+
 class Services(Section):
     """Latencies, limits and charges of the AWS services: a preset, and any of its values replaced."""
 
     model_config = ConfigDict(extra="allow")
 
-    preset: Literal["aws-us-east-1", "ideal"] = Field(
-        "aws-us-east-1", description="ideal: no latency, no limit, no charge"
+    preset: Preset = Field(
+        "aws-us-east-1", description="ideal: no latency, no limit, no charge; or a file that `spotbed verify` wrote"
     )
+
+    @property
+    def source(self) -> str:
+        """The preset as `ServicesPreset.load` takes it. Raises InputError for a file that is not there."""
+        return str(self.preset.locate()) if isinstance(self.preset, InputPath) else self.preset
 
     def overrides(self) -> dict[str, Any]:
         """The replaced values as written, by dotted name, whether `sqs.visibility: 5s` or `sqs: {visibility: 5s}`."""

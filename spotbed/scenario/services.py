@@ -44,7 +44,7 @@ def service_values(services: Services) -> dict[str, float]:
     """
     from spotbed.services_preset import ServicesPreset  # a scenario without overrides needs it only to run
 
-    return values_of(services.overrides(), ServicesPreset.load(services.preset))
+    return values_of(services.overrides(), ServicesPreset.load(services.source))
 
 
 def values_of(replaced: Mapping[str, object], preset: ServicesPreset) -> dict[str, float]:

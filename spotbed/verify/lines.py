@@ -1,0 +1,71 @@
+"""The lines of a deployed run's journal: [time in ms, role, subject, event, commands], and facts of no role.
+
+A fact is a line of the role `world` with {"fact": kind, ...} for an event. A line of a log is {"journal": line}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler.codec import CodecError, decode
+from spotbed.errors import InputError, Problem
+
+WORLD = "world"
+_HINT = "A local stack keeps it as journal.jsonl; functions write it into their logs."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a role heard and ordered; or a fact: `event` is then None, and `fact` its kind."""
+
+    at_ms: int
+    role: str
+    subject: str
+    event: Any = None
+    commands: tuple[Any, ...] = ()
+    fact: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+def read_journal(path: Path) -> list[Line]:
+    """The lines of a file, in order of time. Raises InputError with the first line that is none."""
+    try:
+        texts = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Problem(f"cannot be read: {error}.", str(path))) from None
+    return lines_of(_parsed(str(path), texts), str(path))
+
+
+def _parsed(file: str, texts: Sequence[str]) -> Iterator[Any]:
+    for number, text in enumerate(texts, 1):
+        if text.strip():
+            try:
+                yield json.loads(text)
+            except ValueError as error:
+                raise InputError(Problem(f"is no JSON: {error}.", file, number, hint=_HINT)) from None
+
+
+def lines_of(values: Iterable[Any], file: str = "journal") -> list[Line]:
+    """The lines of values as JSON gives them, in order of time; those of one moment stay as they came."""
+    found = []
+    for number, value in enumerate(values, 1):
+        try:
+            found.append(_line(value["journal"] if isinstance(value, dict) else value))
+        except (CodecError, ValueError, TypeError, KeyError) as error:
+            message = f"is no line of a journal ({type(error).__name__}: {error})."
+            raise InputError(Problem(message, file, number, hint=_HINT)) from None
+    return sorted(found, key=lambda line: line.at_ms)
+
+
+def _line(value: Any) -> Line:
+    at_ms, role, subject, event, commands = value
+    if role == WORLD:
+        body = {name: each for name, each in event.items() if name != "fact"}
+        return Line(int(at_ms), role, str(subject), fact=str(event["fact"]), body=body)
+    if role not in ("worker", "job", "fleet"):
+        raise ValueError(f"no role {role!r}")
+    return Line(int(at_ms), role, str(subject), decode(event), tuple(decode(command) for command in commands))
