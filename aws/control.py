@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aws.drops import Folders
+from aws.measures import UNWATCHED, Measures
 from aws.store import Store, WorkerRow
 from scheduler.commands import Checkpoint, Start
 from scheduler.policy import Policy
@@ -110,7 +111,13 @@ class JournalSink(Protocol):
 class Messages(Protocol):
     """What others are told: ends of jobs, and transitions on the bus."""
 
-    def ended(self, job_id: str, phase: str, reason: str) -> None: ...
+    def ended(self, job_id: str, phase: str, reason: str, more: Mapping[str, Any] = {}) -> None:
+        """A job has ended, or a message was no job; `more` as in aws.attempts.told."""
+        ...
+
+    def moved(self, job_id: str, before: str, after: str) -> None:
+        """A job has gone from one phase to another; nobody is told twice, and it may be that nobody is told."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -131,3 +138,7 @@ class Control:
     launches: bool = True  # the kill switch: off, nothing is launched, and what runs goes on
     folders: Folders | None = None  # the teams' buckets, for the function that takes in what is dropped there
     ours: str = ""  # the prefix below which we write, in any bucket
+    tells_all: bool = False  # whether each transition of a job is published, or its end only
+    measures: Measures = UNWATCHED
+    audit_ms: int = 0  # how often the fleet looks for lost jobs; 0 for never
+    launch_stop_after: int = 0  # workers of a pool in a row that were never ready; then it launches no more. 0: goes on

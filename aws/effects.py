@@ -5,13 +5,15 @@ Clients are passed in; each call may be repeated.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from aws import attempts
 from aws.control import Launched, PoolSpec
 from aws.store import WorkerRow
 from scheduler.commands import Checkpoint, Start
@@ -58,14 +60,26 @@ class Queues:
         self._sqs, self._events = sqs, events
         self._finished_url, self._dead_url, self._bus = finished_url, dead_url, bus
 
-    def ended(self, job_id: str, phase: str, reason: str) -> None:
-        text = json.dumps({"job_id": job_id, "phase": phase, "reason": reason}, sort_keys=True)
+    def ended(self, job_id: str, phase: str, reason: str, more: Mapping[str, Any] = {}) -> None:
+        whole = {**attempts.NOTHING, **more, "job_id": job_id, "phase": phase, "reason": reason}
+        text = json.dumps(whole, sort_keys=True)
         url = self._finished_url if phase == "done" else self._dead_url
         if url:
             self._sqs.send_message(QueueUrl=url, MessageBody=text)
-        if self._events is not None:
-            entry = {"Source": "spotbed", "DetailType": f"job {phase}", "Detail": text, "EventBusName": self._bus}
-            self._events.put_events(Entries=[entry])
+        if not self._publish(f"job {phase}", text):
+            raise ConnectionError("EventBridge has not taken the event")  # the end is told once more
+
+    def moved(self, job_id: str, before: str, after: str) -> None:
+        text = json.dumps({"job_id": job_id, "before": before, "phase": after}, sort_keys=True)
+        with contextlib.suppress(ClientError, BotoCoreError):  # what was decided stands, whoever hears of it
+            self._publish("job moved", text)
+
+    def _publish(self, kind: str, text: str) -> bool:
+        """Whether the bus has taken the event."""
+        if self._events is None:
+            return True
+        entry = {"Source": "spotbed", "DetailType": kind, "Detail": text, "EventBusName": self._bus}
+        return not self._events.put_events(Entries=[entry]).get("FailedEntryCount", 0)
 
 
 class AsynchronousCalls:

@@ -158,6 +158,7 @@ def launch(control: Control, identity: str, order: Launch) -> None:
             "last_launch_ms": now,
             "last_launch_id": identity,
             "serves": order.serves,  # for which class the instances are that Auto Scaling will tell of
+            "usd_per_hour": control.target.price_usd_per_hour(pool),  # what the costs of jobs are estimated with
         },
         adds={"booting": granted} if granted else {},
         condition="attribute_not_exists(#i) OR #i <> :id",

@@ -20,6 +20,7 @@ from aws import fleet as fleet_function
 from aws import operate as orders
 from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
+from aws.measures import EmbeddedMetrics
 from aws.policy import policy_from
 from aws.store import Store, Tables, packed, unpacked
 from aws.translate import BadMessage, Submission, from_eventbridge, from_message, timer_of
@@ -28,6 +29,7 @@ from scheduler.events import InterruptionSeen, Woken
 
 # One layer of retries with an end: what still fails is tried again by Step Functions, EventBridge or SQS.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10)
+PATIENCE = 4  # how often a message comes that waits for a job which nobody knows; the queue gives up after 5
 LAUNCHED = "EC2 Instance Launch Successful"
 
 
@@ -81,46 +83,65 @@ def control() -> Control:
         given.get("LAUNCHES", "on") == "on",
         drops.S3Folders(client("s3")),
         given["PREFIX"],
+        given.get("TRANSITIONS", "ends") == "all",
+        EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
+        round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
+        int(given.get("LAUNCH_STOP_AFTER", "0")),
     )
 
 
 def intake(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
     """Messages of the queue become records. A message that is no job is put aside, and told so."""
-    mine, failed = given or control(), []
-    for message in event["Records"]:
-        try:
-            _take_in(mine, message["messageId"], message["body"])
-        except Exception as error:  # noqa: BLE001 whatever befalls one message, the others are taken in
-            sys.stderr.write(f"{message['messageId']}: {type(error).__name__}: {error}\n")
-            failed.append({"itemIdentifier": message["messageId"]})
-    return {"batchItemFailures": failed}
+    mine, records = given or control(), event["Records"]
+    failed: dict[str, Exception] = {}
+    early = [each for each in records if not _is_taken(mine, each, failed, patient=True)]
+    for message in early:  # it waits for a job that came after it in this batch, or comes in another
+        patient = int(message.get("attributes", {}).get("ApproximateReceiveCount", 1)) < PATIENCE
+        if not _is_taken(mine, message, failed, patient=patient):
+            failed[message["messageId"]] = jobs.NotYet()
+    errors = [each for each in failed.values() if not isinstance(each, jobs.Collision | jobs.NotYet)]
+    if len(errors) == len(records):
+        raise errors[0]  # all come again, and the alarm on errors hears of it
+    return {"batchItemFailures": [{"itemIdentifier": identity} for identity in failed]}
 
 
-def _take_in(mine: Control, identity: str, text: str) -> None:
+def _is_taken(mine: Control, message: dict[str, Any], failed: dict[str, Exception], *, patient: bool) -> bool:
+    """Whether the message was taken in, or has failed; False when it is too early."""
+    try:
+        _take_in(mine, message["messageId"], message["body"], patient=patient)
+    except jobs.NotYet:
+        return False
+    except Exception as error:  # noqa: BLE001 whatever befalls one message, the others are taken in
+        sys.stderr.write(f"{message['messageId']}: {type(error).__name__}: {error}\n")
+        failed[message["messageId"]] = error
+    return True
+
+
+def _take_in(mine: Control, identity: str, text: str, *, patient: bool) -> None:
     if (timer := timer_of(text)) is not None:
         _fires(mine, timer)
         return
     try:
         found = drops.dropped(text)
         if found is None:
-            _submit(mine, from_message(text, mine.now_ms()))
+            _submit(mine, from_message(text, mine.now_ms()), patient=patient)
     except BadMessage as error:
         mine.messages.ended(identity, "refused", str(error))
         return
     for drop in found or ():
         if drop.is_job(mine.ours):
-            _take_up(mine, drop)
+            _take_up(mine, drop, patient=patient)
 
 
-def _take_up(mine: Control, drop: drops.Drop) -> None:
+def _take_up(mine: Control, drop: drops.Drop, *, patient: bool) -> None:
     try:
-        _submit(mine, drops.submission(drop, mine.folders, mine.now_ms()))
+        _submit(mine, drops.submission(drop, mine.folders, mine.now_ms()), patient=patient)
     except BadMessage as error:
         mine.messages.ended(drop.job_id, "refused", str(error))
 
 
-def _submit(mine: Control, given: Submission) -> None:
-    jobs.submit(mine, given.ticket, given.body, given.after)
+def _submit(mine: Control, given: Submission, *, patient: bool) -> None:
+    jobs.submit(mine, given.ticket, given.body, given.after, patient=patient)
 
 
 def _fires(mine: Control, job_id: str) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from aws import attempts, measures
 from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
 from aws.control import Control
 from aws.store import Item, JobRow, Write, packed
@@ -37,9 +38,21 @@ class Collision(Exception):
     """A record changed each time that it was to be written: the function is called again."""
 
 
-def submit(control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[str, ...] = ()) -> bool:
-    """A message becomes a record; False when there was one under this id. Comes twice: changes nothing."""
-    waits = [each for each in after if not _is_done(control, each)]
+class NotYet(Exception):
+    """A job waits for one that nobody knows; its message may have overtaken the other's."""
+
+
+def submit(
+    control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[str, ...] = (), *, patient: bool = False
+) -> bool:
+    """A message becomes a record; False when there was one under this id. Comes twice: changes nothing.
+
+    Raises NotYet, if `patient`, when it waits for a job that nobody knows.
+    """
+    earlier = {each: control.store.job(each) for each in after}
+    if patient and None in earlier.values():
+        raise NotYet(ticket.id)
+    waits = [each for each, row in earlier.items() if row is None or row.record.phase != "done"]
     job = Job(ticket, rare=Rare(waiting_for=len(waits)))
     item: Item = {
         "job_id": ticket.id,
@@ -65,11 +78,6 @@ def submit(control: Control, ticket: Ticket, body: dict[str, Any], after: tuple[
     for each in waits:
         _await(control, each, ticket.id)
     return new
-
-
-def _is_done(control: Control, job_id: str) -> bool:
-    row = control.store.job(job_id)
-    return row is not None and row.record.phase == "done"
 
 
 def _await(control: Control, earlier: str, job_id: str) -> None:
@@ -104,11 +112,16 @@ def hears(control: Control, job_id: str, event: Any) -> JobRow | None:
     raise Collision(job_id)
 
 
-def stepped(control: Control, row: JobRow, event: Any, holder: str = "") -> tuple[Job, tuple[Any, ...], list[Write]]:
-    """(the record after the event, its orders, the writes of both)."""
+def stepped(
+    control: Control, row: JobRow, event: Any, claim: Item | None = None
+) -> tuple[Job, tuple[Any, ...], list[Write]]:
+    """(the record after the event, its orders, the writes of both); `claim` is what a claim sets besides."""
     before = row.record
     after, commands = job_role.step(before, event, control.policy)
-    return after, commands, [_update(control, row, after, commands, holder), *_counters(control, before, after)]
+    more: Item = claim or {}
+    if before.phase == "leased" != after.phase:
+        more = attempts.ended(row.item, control.now_ms(), attempts.cause_of(event))
+    return after, commands, [_update(control, row, after, commands, more), *_counters(control, before, after)]
 
 
 def written(control: Control, row: JobRow, after: Job, event: Any, commands: tuple[Any, ...]) -> JobRow:
@@ -117,9 +130,12 @@ def written(control: Control, row: JobRow, after: Job, event: Any, commands: tup
     control.journal.step("job", job_id, event, commands)
     for place, command in enumerate(commands):
         _perform(control, after, command_id(job_id, row.version + 1, place), command)
+    if control.tells_all and after.phase != row.record.phase:
+        control.messages.moved(job_id, row.record.phase, after.phase)
     if after.phase in FINAL and row.record.phase not in FINAL:
         ended = control.store.job(job_id)
         if ended is not None:
+            control.measures.put(control.now_ms(), measures.of_end(row, ended), job=job_id)
             finish(control, ended)
     return JobRow(after, row.version + 1, row.item)
 
@@ -131,7 +147,7 @@ def finish(control: Control, row: JobRow) -> None:
     job_id, done = row.record.ticket.id, row.record.phase == "done"
     for dependant in sorted(row.item.get("dependants", ())):
         _tell(control, dependant, job_id, done=done)
-    control.messages.ended(job_id, row.record.phase, str(row.item["untold"]))
+    control.messages.ended(job_id, row.record.phase, str(row.item["untold"]), attempts.told(row))
     told = Write(
         control.store.tables.jobs,
         {"job_id": job_id},
@@ -143,7 +159,7 @@ def finish(control: Control, row: JobRow) -> None:
     control.store.write(told)
 
 
-def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...], holder: str) -> Write:
+def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...], more: Item) -> Write:
     sets: Item = {"state": packed(after), "version": row.version + 1, "phase": after.phase, "epoch": after.epoch}
     removes = ["queue_class", "sort", "lease", "lease_until_ms", "timer"]
     now = control.now_ms()
@@ -158,9 +174,7 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
             sets |= {"lease": "1", "lease_until_ms": now + command.after_ms, "timer": name}
     if after.phase == row.record.phase == "queued" and "queue_class" not in sets:
         removes = removes[2:]  # it waits where it waited
-    if holder:
-        sets |= {"holder": holder, "lease": "1", "lease_until_ms": now + control.policy.settings.lease_ms,
-                 "safe_ms": after.progress_ms, "attempts": int(row.item.get("attempts", 0)) + 1}  # fmt: skip
+    sets |= more
     if after.phase in FINAL and row.record.phase not in FINAL:
         reason = next((each.reason for each in commands if isinstance(each, GiveUp)), "")
         until_ms = now + control.policy.settings.lease_ms  # when the reaper looks whether it was told
@@ -285,8 +299,14 @@ def attempt_ended(control: Control, job_id: str, epoch: int, cause: str, exit_co
     hears(control, job_id, AttemptEnded(control.now_ms(), job_id, epoch, cause, exit_code, safe_ms))
 
 
-def claim_writes(control: Control, row: JobRow, worker: str) -> tuple[Job, Claimed, list[Write]] | None:
+def claim_writes(
+    control: Control, row: JobRow, worker: str, pool: str = "", usd_per_hour: float = 0.0
+) -> tuple[Job, Claimed, list[Write]] | None:
     """(the leased record, the event, its writes) if the job can be claimed now."""
-    event = Claimed(control.now_ms(), worker)
-    after, _, writes = stepped(control, row, event, holder=worker)
+    now, epoch = control.now_ms(), row.record.epoch + 1
+    event = Claimed(now, worker)
+    claim = {"holder": worker, "lease": "1", "lease_until_ms": now + control.policy.settings.lease_ms,
+             "safe_ms": row.record.progress_ms, "attempts": int(row.item.get("attempts", 0)) + 1,
+             **attempts.begun(row.item, epoch, now, worker, pool, usd_per_hour)}  # fmt: skip
+    after, _, writes = stepped(control, row, event, claim)
     return None if after.epoch == row.record.epoch else (after, event, writes)

@@ -235,6 +235,23 @@ class Store:
         )
         return [item["job_id"] for item in found]
 
+    def open_jobs(self) -> Iterator[Item]:
+        """What stands about jobs that have not ended, apart from the record; reads the whole table."""
+        names = ("job_id", "phase", "lease", "lease_until_ms", "queue_class", "waits_on", "submitted_ms")
+        request: Item = {
+            "TableName": self.tables.jobs,
+            "ProjectionExpression": ", ".join(f"#{number}" for number in range(len(names))),
+            "ExpressionAttributeNames": {f"#{number}": name for number, name in enumerate(names)},
+            "FilterExpression": "NOT #1 IN (:d, :f, :c)",
+            "ExpressionAttributeValues": _item({":d": "done", ":f": "failed", ":c": "cancelled"}),
+        }
+        while True:
+            page = self._client.scan(**request)
+            yield from map(_value, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
     # workers --------------------------------------------------------------------------------------------------------
     def worker(self, name: str) -> WorkerRow | None:
         item = self.read(self.tables.workers, {"worker": name})
@@ -386,7 +403,12 @@ def _item(values: Mapping[str, Any]) -> Item:
 
 
 def _decimal(value: Any) -> Any:
-    return Decimal(str(value)) if isinstance(value, float) else value
+    """Floats as DynamoDB takes them, at any depth."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, list):
+        return [_decimal(each) for each in value]
+    return {name: _decimal(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _value(item: Item) -> Item:

@@ -255,7 +255,11 @@ def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bo
     found = control.store.job(job_id)
     if found is None:
         return False
-    claimed = jobs.claim_writes(control, found, row.name)
+    if found.record.phase != "queued":
+        return False
+    pool = control.store.read(control.store.tables.fleet, {"key": f"pool#{row.pool}"}) or {}
+    price = float(pool.get("usd_per_hour", control.pools[row.pool].on_demand_usd_per_hour))
+    claimed = jobs.claim_writes(control, found, row.name, row.pool, price)
     if claimed is None:
         return False
     leased, event, writes = claimed
@@ -268,7 +272,7 @@ def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bo
         ticket.estimate_ms,
         ticket.spec.timeout_ms,
         ticket.spec.checkpointable,
-        mtbf_ms(control, row.pool),
+        mtbf_ms(pool),
     )
     if control.store.write(*writes, control.store.appended(row.name, identity, packed(answer))):
         jobs.written(control, found, leased, event, ())
@@ -277,8 +281,7 @@ def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bo
     return again is None or again.version != row.version or any(each == identity for each, _ in again.inbox)
 
 
-def mtbf_ms(control: Control, pool: str) -> int:
-    """Time of the instances that have ended for each that EC2 took; 0 while it took none."""
-    item = control.store.read(control.store.tables.fleet, {"key": f"pool#{pool}"}) or {}
+def mtbf_ms(item: Item) -> int:
+    """Time of the instances of a pool that have ended for each that EC2 took; 0 while it took none."""
     taken = int(item.get("interruptions", 0))
     return int(item.get("worker_ms", 0)) // taken if taken else 0

@@ -155,6 +155,8 @@ def launch_one(made: World) -> None:
     from aws import fleet
 
     fleet.launch(made.control, "main/1/0", Launch("spot-a", 1, "2x0GiB|spot|*"))
+    while made.control.store.worker("w1") is None:
+        made.clock.next()  # Auto Scaling says so
 
 
 def test_deliver_refuses_what_is_no_event(made: World) -> None:

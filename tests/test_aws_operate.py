@@ -45,7 +45,15 @@ def launched(made: World, count: int = 1) -> list[str]:
         f"main/{made.clock.now_ms}/{len(list(made.control.store.unfinished()))}",
         Launch("spot-a", count, SHAPE),
     )
-    return sorted(set(made.control.target.live()) - before)
+    names = sorted(set(made.control.target.live()) - before)
+    known(made, *names)
+    return names
+
+
+def known(made: World, *names: str) -> None:
+    """Auto Scaling says that instances were launched."""
+    while any(made.control.store.worker(name) is None for name in names):
+        made.clock.next()
 
 
 def ready(made: World, worker: str) -> None:
@@ -145,6 +153,7 @@ def test_a_stack_that_resumes_launches_again_and_drains_again(made: World) -> No
     made.clock.now_ms += 60_000
     functions.fleet({}, None, made.control)
     (worker,) = made.control.target.live()
+    known(made, worker)
     operate(made, do="drain")
     assert phase(made, worker) == "stopping"
 

@@ -149,8 +149,13 @@ class Region:
     def _take_in(self) -> None:
         """The event source mapping: messages that the function does not refuse are deleted."""
         sqs, url = self.cloud.client("sqs"), self.queues.jobs
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=_BATCH).get("Messages", ()):
-            records = [{"messageId": each["MessageId"], "body": each["Body"]} for each in found]
+        while found := sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=_BATCH, AttributeNames=["ApproximateReceiveCount"]
+        ).get("Messages", ()):
+            records = [
+                {"messageId": each["MessageId"], "body": each["Body"], "attributes": each["Attributes"]}
+                for each in found
+            ]
             failed = functions.intake({"Records": records}, None, self.control)["batchItemFailures"]
             again = {each["itemIdentifier"] for each in failed}
             for each in found:
