@@ -14,6 +14,7 @@ from hypothesis.internal.conjecture import providers
 from scheduler import record
 
 if TYPE_CHECKING:
+    from deployed import Deployed
     from ministack import Ministack
 
 # The same examples every time, so that a red test is red for the next person too; `make test-all` looks for new ones.
@@ -69,3 +70,11 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
 
     with running(tmp_path_factory.mktemp("ministack")) as account:
         yield account
+
+
+@pytest.fixture(scope="session")
+def stack(ministack: Ministack) -> Deployed:
+    """A scheduler and a team's resources in the emulated account; see tests/deployed.py."""
+    from deployed import deploy
+
+    return deploy(ministack, "eda-test")

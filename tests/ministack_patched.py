@@ -6,10 +6,11 @@
    processes have the rights of the instance's role.
 3. IAM judges `SendCommand` by the document and by the tags of each instance, and `SendTaskSuccess` by the state machine
    of the token, as AWS does.
-4. Auto Scaling knows `SetInstanceProtection` and `TerminateInstanceInAutoScalingGroup`, and tells EventBridge what it
+4. Step Functions knows `TimeoutSecondsPath`.
+5. Auto Scaling knows `SetInstanceProtection` and `TerminateInstanceInAutoScalingGroup`, and tells EventBridge what it
    has launched; EC2 tells what was terminated. The account's root may tell of more, such as interruptions.
-5. EC2 knows `DescribeSpotPriceHistory`, and has none.
-6. The account's root may assume any role, in place of the service that would.
+6. EC2 knows `DescribeSpotPriceHistory`, and has none.
+7. The account's root may assume any role, in place of the service that would.
 """
 
 from __future__ import annotations
@@ -139,8 +140,11 @@ def _resource(service: str, method: str, path: str, headers: Any, body: bytes, q
     return arn
 
 
+# 4. executions --------------------------------------------------------------------------------------------------------
 def _task(state: Any, given: Any, execution: dict[str, Any], context: Any) -> Any:
     executing.set(execution["stateMachineArn"])
+    if "TimeoutSecondsPath" in state:
+        state = {**state, "TimeoutSeconds": given[state["TimeoutSecondsPath"].removeprefix("$.")]}
     return _do(state, given, execution, context)
 
 
@@ -164,7 +168,7 @@ def _judged(key: str, action: str, service: str, region: str, *more: Any, **name
     return denied
 
 
-# 4. instances of groups -----------------------------------------------------------------------------------------------
+# 5. instances of groups -----------------------------------------------------------------------------------------------
 _resize, _put = autoscaling._set_desired_capacity, eventbridge._put_events
 
 
@@ -207,12 +211,12 @@ def _terminated(given: dict[str, Any]) -> Any:
     return autoscaling._xml(200, "TerminateInstanceInAutoScalingGroupResponse", found)
 
 
-# 5. prices ------------------------------------------------------------------------------------------------------------
+# 6. prices ------------------------------------------------------------------------------------------------------------
 def _prices(given: dict[str, Any]) -> Any:
     return ec2._xml(200, "DescribeSpotPriceHistoryResponse", "<spotPriceHistorySet/>")
 
 
-# 6. roles -------------------------------------------------------------------------------------------------------------
+# 7. roles -------------------------------------------------------------------------------------------------------------
 _trusts = iam_evaluator.evaluate_trust_policy
 
 
