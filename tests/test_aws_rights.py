@@ -1,187 +1,184 @@
-"""What each function may do and what it may not, as IAM decides when the calls are made under the role of each."""
+"""deploy/iam-policy.json: what the person needs who deploys. That `apply` and `destroy` get by with it is shown on
+MiniStack (tests/test_aws_account.py); what CloudFormation does in that person's name is looked up here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from deployed import Deployed
-from ministack import ACCOUNT, REGION
+from aws_stacks import KINDS, as_list, rendered
 
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
-Client = Callable[[str], Any]
-
-
-def _written(table: str, key: str) -> Callable[[Deployed, Client], Any]:
-    def call(stack: Deployed, client: Client) -> Any:
-        given = {"UpdateExpression": "SET #n = :n", "ExpressionAttributeNames": {"#n": "note"}}
-        values = {":n": {"S": "probe"}}
-        name = f"{stack.stack}-{table}"
-        return client("dynamodb").update_item(
-            TableName=name, Key={key: {"S": "probe"}}, ExpressionAttributeValues=values, **given
-        )
-
-    return call
-
-
-def _read(table: str, key: str) -> Callable[[Deployed, Client], Any]:
-    return lambda stack, client: client("dynamodb").get_item(
-        TableName=f"{stack.stack}-{table}", Key={key: {"S": "probe"}}
-    )
-
-
-def _told(queue: str) -> Callable[[Deployed, Client], Any]:
-    return lambda stack, client: client("sqs").send_message(QueueUrl=stack.queue(queue), MessageBody="{}")
-
-
-def _command(stack: Deployed, client: Client) -> Any:
-    document = f"{stack.stack}-run-job-linux"
-    return client("ssm").send_command(InstanceIds=[], DocumentName=document, Parameters={"Action": ["run"]})
-
-
-def _foreign_command(stack: Deployed, client: Client) -> Any:
-    return client("ssm").send_command(
-        InstanceIds=[], DocumentName="AWS-RunShellScript", Parameters={"commands": ["id"]}
-    )
-
-
-def _start(stack: Deployed, client: Client) -> Any:
-    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{stack.stack}-worker"
-    return client("stepfunctions").start_execution(stateMachineArn=machine, input='{"worker": "none", "generation": 0}')
-
-
-def _launch(stack: Deployed, client: Client) -> Any:
-    return client("autoscaling").set_desired_capacity(AutoScalingGroupName=stack.group, DesiredCapacity=0)
-
-
-def _protect(stack: Deployed, client: Client) -> Any:
-    return client("autoscaling").set_instance_protection(
-        AutoScalingGroupName=stack.group, InstanceIds=["i-0"], ProtectedFromScaleIn=True
-    )
-
-
-def _publish(stack: Deployed, client: Client) -> Any:
-    entry = {"Source": "spotbed", "DetailType": "probe", "Detail": "{}", "EventBusName": f"{stack.stack}-transitions"}
-    return client("events").put_events(Entries=[entry])
-
-
-def _called(function: str) -> Callable[[Deployed, Client], Any]:
-    return lambda stack, client: client("lambda").invoke(
-        FunctionName=f"{stack.stack}-{function}", InvocationType="DryRun"
-    )
-
-
-# What may be tried, by the name under which the table below allows it.
-PROBES: dict[str, Callable[[Deployed, Client], Any]] = {
-    "read a job": _read("jobs", "job_id"),
-    "write a job": _written("jobs", "job_id"),
-    "write a worker": _written("workers", "worker"),
-    "write the fleet": _written("fleet", "key"),
-    "count": lambda stack, client: client("dynamodb").scan(TableName=f"{stack.stack}-fleet"),
-    "read all jobs": lambda stack, client: client("dynamodb").scan(TableName=f"{stack.stack}-jobs"),
-    "receive": lambda stack, client: client("sqs").receive_message(QueueUrl=stack.queue("undelivered")),
-    "take jobs": lambda stack, client: client("sqs").get_queue_attributes(QueueUrl=stack.queue("jobs")),
-    "tell of an end": _told("finished"),
-    "publish": _publish,
-    "call Deliver": _called("deliver"),
-    "call Step": _called("step"),
-    "call Report": _called("report"),
-    "send a command": _command,
-    "send any command": _foreign_command,
-    "start an execution": _start,
-    "launch": _launch,
-    "protect an instance": _protect,
-    "read a dropped folder": lambda stack, client: client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="in/a/"),
-    "read another folder": lambda stack, client: client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="spotbed/"),
-    "write a result": lambda stack, client: client("s3").put_object(Bucket=stack.bucket, Key="spotbed/probe", Body=b""),
-    "remove a job": lambda stack, client: client("dynamodb").delete_item(
-        TableName=f"{stack.stack}-jobs", Key={"job_id": {"S": "probe"}}
+ACCOUNT = "111122223333"
+LARGEST = 6_144  # characters of a managed policy without white space (IAM user guide, "IAM and AWS STS quotas")
+NAMED = "arn:aws:{}:us-east-1:" + ACCOUNT + ":{}"
+# Type -> what CloudFormation calls to make and to remove it, and the resource's name. From the types' pages in the
+# CloudFormation reference; "*" where IAM knows no name, or only one that AWS invents.
+CALLS: dict[str, tuple[str, str, str]] = {
+    "AWS::AutoScaling::AutoScalingGroup": (
+        "autoscaling",
+        "CreateAutoScalingGroup DeleteAutoScalingGroup UpdateAutoScalingGroup CreateOrUpdateTags",
+        "autoScalingGroup:1:autoScalingGroupName/eda-c6i-1a",
     ),
-    "remove a table": lambda stack, client: client("dynamodb").delete_table(TableName=f"{stack.stack}-none"),
-    "make a role": lambda stack, client: client("iam").create_role(RoleName="probe", AssumeRolePolicyDocument="{}"),
+    "AWS::CloudWatch::Alarm": ("cloudwatch", "PutMetricAlarm DeleteAlarms TagResource", "alarm:eda-LostJobs-1"),
+    "AWS::CodeDeploy::Application": (
+        "codedeploy",
+        "CreateApplication DeleteApplication",
+        "application:eda-Serverless-1",
+    ),
+    "AWS::CodeDeploy::DeploymentGroup": (
+        "codedeploy",
+        "CreateDeploymentGroup DeleteDeploymentGroup CreateDeployment GetDeployment",
+        "deploymentgroup:eda-Serverless-1/eda-Step-1",
+    ),
+    "AWS::DynamoDB::Table": (
+        "dynamodb",
+        "CreateTable DeleteTable DescribeTable UpdateTable UpdateContinuousBackups TagResource",
+        "table/eda-jobs",
+    ),
+    "AWS::EC2::EIP": ("ec2", "AllocateAddress ReleaseAddress", "*"),
+    "AWS::EC2::InternetGateway": ("ec2", "CreateInternetGateway DeleteInternetGateway CreateTags", "*"),
+    "AWS::EC2::LaunchTemplate": (
+        "ec2",
+        "CreateLaunchTemplate CreateLaunchTemplateVersion DeleteLaunchTemplate ModifyLaunchTemplate RunInstances",
+        "*",
+    ),
+    "AWS::EC2::NatGateway": ("ec2", "CreateNatGateway DeleteNatGateway", "*"),
+    "AWS::EC2::Route": ("ec2", "CreateRoute DeleteRoute", "*"),
+    "AWS::EC2::RouteTable": ("ec2", "CreateRouteTable DeleteRouteTable", "*"),
+    "AWS::EC2::SecurityGroup": (
+        "ec2",
+        "CreateSecurityGroup DeleteSecurityGroup AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress "
+        "RevokeSecurityGroupEgress RevokeSecurityGroupIngress",
+        "*",
+    ),
+    "AWS::EC2::Subnet": ("ec2", "CreateSubnet DeleteSubnet ModifySubnetAttribute", "*"),
+    "AWS::EC2::SubnetRouteTableAssociation": ("ec2", "AssociateRouteTable DisassociateRouteTable", "*"),
+    "AWS::EC2::VPC": ("ec2", "CreateVpc DeleteVpc ModifyVpcAttribute", "*"),
+    "AWS::EC2::VPCEndpoint": ("ec2", "CreateVpcEndpoint DeleteVpcEndpoints ModifyVpcEndpoint", "*"),
+    "AWS::EC2::VPCGatewayAttachment": ("ec2", "AttachInternetGateway DetachInternetGateway", "*"),
+    "AWS::Events::EventBus": ("events", "CreateEventBus DeleteEventBus TagResource", "event-bus/eda-transitions"),
+    "AWS::Events::Rule": ("events", "PutRule PutTargets RemoveTargets DeleteRule DescribeRule", "rule/eda-cpu-drop"),
+    "AWS::IAM::InstanceProfile": (
+        "iam",
+        "CreateInstanceProfile DeleteInstanceProfile AddRoleToInstanceProfile RemoveRoleFromInstanceProfile",
+        "instance-profile/eda-instance-us-east-1",
+    ),
+    "AWS::IAM::ManagedPolicy": (
+        "iam",
+        "CreatePolicy DeletePolicy CreatePolicyVersion DeletePolicyVersion GetPolicy ListPolicyVersions",
+        "policy/eda-instance-us-east-1",
+    ),
+    "AWS::IAM::Role": (
+        "iam",
+        "CreateRole DeleteRole GetRole PassRole PutRolePolicy DeleteRolePolicy AttachRolePolicy "
+        "DetachRolePolicy TagRole",
+        "role/eda-StepRole-1",
+    ),
+    "AWS::Lambda::EventSourceMapping": ("lambda", "CreateEventSourceMapping DeleteEventSourceMapping", "*"),
+    "AWS::Lambda::Function": (
+        "lambda",
+        "CreateFunction DeleteFunction UpdateFunctionCode UpdateFunctionConfiguration PublishVersion CreateAlias "
+        "UpdateAlias DeleteAlias AddPermission RemovePermission PutFunctionEventInvokeConfig "
+        "PutFunctionRecursionConfig",
+        "function:eda-step",
+    ),
+    "AWS::Logs::LogGroup": (
+        "logs",
+        "CreateLogGroup DeleteLogGroup PutRetentionPolicy",
+        "log-group:/aws/lambda/eda-step",
+    ),
+    "AWS::S3::Bucket": (
+        "s3",
+        "CreateBucket DeleteBucket PutEncryptionConfiguration PutBucketPublicAccessBlock PutLifecycleConfiguration "
+        "PutBucketNotification PutBucketOwnershipControls PutBucketTagging",
+        "eda-cpu-jobs",
+    ),
+    "AWS::S3::BucketPolicy": ("s3", "PutBucketPolicy DeleteBucketPolicy", "eda-cpu-jobs"),
+    "AWS::SNS::Subscription": ("sns", "Subscribe", "eda-alarms"),
+    "AWS::SNS::Topic": ("sns", "CreateTopic DeleteTopic SetTopicAttributes", "eda-alarms"),
+    "AWS::SNS::TopicPolicy": ("sns", "SetTopicAttributes", "eda-alarms"),
+    "AWS::SQS::Queue": ("sqs", "CreateQueue DeleteQueue SetQueueAttributes TagQueue", "eda-jobs"),
+    "AWS::SQS::QueuePolicy": ("sqs", "SetQueueAttributes", "eda-jobs"),
+    "AWS::SSM::Document": ("ssm", "CreateDocument UpdateDocument DeleteDocument", "document/eda-run-job-linux"),
+    "AWS::StepFunctions::StateMachine": (
+        "states",
+        "CreateStateMachine UpdateStateMachine DeleteStateMachine PublishStateMachineVersion CreateStateMachineAlias",
+        "stateMachine:eda-worker",
+    ),
 }
-_RECORDS = {"read a job", "write a job", "write a worker", "write the fleet"}
-_ENDS = {"tell of an end", "publish", "call Deliver"}
-MAY: dict[str, set[str]] = {
-    "IntakeRole": _RECORDS | _ENDS | {"take jobs", "read a dropped folder"},
-    "DeliverRole": _RECORDS | _ENDS | {"start an execution", "protect an instance"},
-    "StepRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "send a command"},
-    "ParkRole": {"write a worker"},
-    "FleetRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "launch"},
-    "ReportRole": {"write a job"},
-    "OperateRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "send a command"},
-    "InstanceRole": {"read a job", "write a job", "call Deliver", "call Report", "write a result"}
-    | {"read a dropped folder", "read another folder"},
-    "WorkerMachineRole": {"call Step"},
+# What SAM makes of its own types (seen in its transform's output: tests/transform_stacks.py).
+OF_SAM = {
+    "AWS::Serverless::Function": (
+        *("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::Events::Rule"),
+        *("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"),
+    ),
+    "AWS::Serverless::StateMachine": ("AWS::StepFunctions::StateMachine",),
 }
 
 
-def may(probe: Callable[[Deployed, Client], Any], stack: Deployed, client: Client) -> bool:
-    """Whether IAM lets a call through; what the service then says of it is another matter."""
-    try:
-        probe(stack, client)
-    except ClientError as error:
-        return error.response["Error"]["Code"] not in DENIED
-    return True
+@pytest.fixture(scope="module")
+def statements(root: Path) -> list[dict[str, Any]]:
+    text = (root / "deploy" / "iam-policy.json").read_text()
+    filled = text.replace("TEAM-BUCKET", "eda-cpu-jobs").replace("STACK", "eda")
+    found: list[dict[str, Any]] = json.loads(filled)["Statement"]
+    return found
 
 
-@pytest.mark.parametrize("role", MAY)
-def test_a_role_does_what_it_needs_and_nothing_else(stack: Deployed, role: str) -> None:
-    keys = stack.as_role(role)
-    allowed = {
-        name for name, probe in PROBES.items() if may(probe, stack, lambda kind: stack.account.client(kind, **keys))
-    }
-    assert allowed == MAY[role]
-
-
-def _group(stack: Deployed, name: str, **tags: str) -> str:
-    """A group of one instance that is no worker's; the instance."""
-    client, ec2 = stack.account.client("autoscaling"), stack.account.client("ec2")
-    machine = ec2.describe_launch_templates()["LaunchTemplates"][0]["LaunchTemplateId"]
-    client.create_auto_scaling_group(
-        AutoScalingGroupName=name,
-        MinSize=0,
-        MaxSize=1,
-        DesiredCapacity=1,
-        AvailabilityZones=[f"{REGION}a"],
-        LaunchTemplate={"LaunchTemplateId": machine},
-        Tags=[{"Key": key, "Value": tag, "PropagateAtLaunch": True} for key, tag in tags.items()],
+def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool:
+    return any(
+        any(fnmatchcase(action, pattern) for pattern in as_list(each["Action"]))
+        and any(fnmatchcase(resource, pattern) for pattern in as_list(each["Resource"]))
+        for each in statements
     )
-    (group,) = client.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
-    return str(group["Instances"][0]["InstanceId"])
 
 
-@pytest.mark.parametrize("role", ["StepRole", "OperateRole"])
-@pytest.mark.parametrize(("tag", "reached"), [("eda-test", True), ("eda-test2", False), ("", False)])
-def test_commands_go_to_instances_with_exactly_the_tag_of_the_stack(
-    stack: Deployed, role: str, tag: str, reached: bool
-) -> None:
-    instance = _group(stack, f"{role}-{tag}", **({"spotbed:stack": tag} if tag else {}))
-
-    def send(stack: Deployed, client: Client) -> Any:
-        return client("ssm").send_command(InstanceIds=[instance], DocumentName=f"{stack.stack}-run-job-linux")
-
-    keys = stack.as_role(role)
-    assert may(send, stack, lambda kind: stack.account.client(kind, **keys)) is reached
+def made() -> set[str]:
+    """The types of all that any of the stacks may hold."""
+    types = {body["Type"] for kind in KINDS for body in rendered(kind)["Resources"].values()}
+    return {one for kind in types for one in OF_SAM.get(kind, (kind,))}
 
 
-@pytest.mark.parametrize("kind", ["s3", "sqs"])
-def test_what_does_not_come_over_tls_is_refused_whoever_asks(stack: Deployed, kind: str) -> None:
-    """The header is what a load balancer in front would add; MiniStack believes it."""
-    keys = stack.as_role("IntakeRole")
+def arn(service: str, resource: str) -> str:
+    if resource == "*":
+        return "*"
+    if service == "s3":
+        return f"arn:aws:s3:::{resource}"
+    return f"arn:aws:iam::{ACCOUNT}:{resource}" if service == "iam" else NAMED.format(service, resource)
 
-    def ask(plain: bool) -> bool:
-        client = stack.account.client(kind, **keys)
-        if plain:
-            client.meta.events.register(
-                "before-sign", lambda request, **_: request.headers.add_header("X-Forwarded-Proto", "http")
-            )
-        calls = {
-            "s3": lambda: client.list_objects_v2(Bucket=stack.bucket, Prefix="in/"),
-            "sqs": lambda: client.get_queue_attributes(QueueUrl=stack.queue("jobs")),
-        }
-        return may(lambda *_: calls[kind](), stack, stack.account.client)
 
-    assert (ask(plain=False), ask(plain=True)) == (True, False)
+def test_every_type_that_is_made_may_be_made_and_removed(statements: list[dict[str, Any]]) -> None:
+    assert made() <= CALLS.keys(), "a type of which nobody has said what it needs"
+    refused = [
+        f"{service}:{call} on {resource}"
+        for service, calls, resource in CALLS.values()
+        for call in calls.split()
+        if not allows(statements, f"{service}:{call}", arn(service, resource))
+    ]
+    assert refused == []
+
+
+def test_what_bears_another_name_is_out_of_reach(statements: list[dict[str, Any]]) -> None:
+    others = [
+        f"{service}:{call}"
+        for service, calls, resource in CALLS.values()
+        for call in calls.split()
+        if resource != "*" and allows(statements, f"{service}:{call}", arn(service, resource).replace("eda", "theirs"))
+    ]
+    assert others == []
+
+
+def test_nothing_is_allowed_wholesale(statements: list[dict[str, Any]]) -> None:
+    assert list(wholesale(statements)) == []
+    assert len(json.dumps(statements, separators=(",", ":"))) < LARGEST
+
+
+def wholesale(statements: list[dict[str, Any]]) -> Iterator[str]:
+    for each in statements:
+        for action in as_list(each["Action"]):
+            service, _, call = action.partition(":")
+            if call == "*" and (service == "iam" or "*" in as_list(each["Resource"])):
+                yield f"{each['Sid']}: {action}"
