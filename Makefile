@@ -10,7 +10,7 @@ HAVE_UV := $(shell command -v uv 2>/dev/null)
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint clean
+.PHONY: help demo test test-all test-aws bench lint clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -24,6 +24,9 @@ test: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite (no AWS ac
 
 test-all: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite with its slow part
 	@SPOTBED_HYPOTHESIS=exploring $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
+
+test-aws: $(VENV)/.installed-dev ## against a real account: SPOTBED_AWS_TARGET=TARGET.yaml; it costs money, and asks
+	@$(BIN)/python tests/smoke_aws.py
 
 bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
 	@$(BIN)/python benchmarks/bench_speed.py
