@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from aws import jobs, operate, workers
+from aws import jobs, measures, operate, workers
 from aws.classes import spec_of
 from aws.control import Control, PoolSpec
 from aws.store import Item, Write, packed, unpacked
@@ -22,14 +23,16 @@ from scheduler.events import (
 from scheduler.fleet import Fleet
 from scheduler.observation import ClassCount, Observation, PoolCount
 
-STATE = "fleet"
+STATE = operate.FLEET
 
 
 def tick(control: Control) -> None:
     """Do what a tick that broke off has left, reap, then decide, if anything waits or the policy moves jobs."""
     perform_outbox(control)
     reap(control)
+    _audit(control)
     counters = control.store.counters()
+    _stop_launches(control, counters)
     switch = counters.get(operate.SWITCH, {})
     if switch.get("drains"):
         operate.let_go(control, int(switch["since_ms"]))
@@ -38,6 +41,30 @@ def tick(control: Control) -> None:
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
     if waits or control.policy.move.moves or control.budget_usd:
         hears(control, Tick(control.now_ms(), observe(control, counters)))
+
+
+def _audit(control: Control) -> None:
+    """Look for jobs of which nothing will be heard, as often as `audit_ms` says: in the tick after each multiple."""
+    now, every_ms = control.now_ms(), control.audit_ms
+    if not every_ms or now // every_ms == (now - control.policy.settings.tick_ms) // every_ms:
+        return
+    found = measures.lost(control.store, now, control.policy.settings.lease_ms)
+    control.measures.put(now, {measures.LOST: len(found)}, jobs=found[: measures.SHOWN])
+
+
+def is_given_up(control: Control, item: Mapping[str, Any]) -> bool:
+    """Whether a pool's item says that its workers never get ready."""
+    return 0 < control.launch_stop_after <= int(item.get("never_ready", 0))
+
+
+def _stop_launches(control: Control, counters: dict[str, Item]) -> None:
+    """Say why nothing is launched in a pool whose workers never get ready: each launch would cost and bring nothing."""
+    for pool in control.pools:
+        key = f"pool#{pool}"
+        item = counters.get(key, {})
+        if is_given_up(control, item) and "launch_stopped" not in item:
+            why = f"{item['never_ready']} instances in a row did not register within the boot timeout"
+            control.store.write(Write(control.store.tables.fleet, {"key": key}, sets={"launch_stopped": why}))
 
 
 def reap(control: Control) -> None:
@@ -221,6 +248,7 @@ def _class(control: Control, key: str, item: Item) -> ClassCount:
 
 def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
     states = [int(item.get(name, 0)) for name in ("booting", "busy", "idle")]
+    most = min(pool.max, sum(states)) if is_given_up(control, item) else pool.max
     return PoolCount(
         id=pool.id,
         instance_type=pool.instance_type,
@@ -229,7 +257,7 @@ def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
         vcpus=int(pool.vcpus),
         memory_gib=pool.memory_gib,
         gpus=pool.gpus,
-        max=pool.max,
+        max=most,
         price_usd_per_hour=control.target.price_usd_per_hour(pool),
         on_demand_usd_per_hour=pool.on_demand_usd_per_hour,
         booting=states[0],

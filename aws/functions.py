@@ -94,8 +94,11 @@ def intake(event: dict[str, Any], context: object, given: Control | None = None)
     """Messages of the queue become records. A message that is no job is put aside, and told so."""
     mine, records = given or control(), event["Records"]
     failed: dict[str, Exception] = {}
-    early = [each for each in records if not _is_taken(mine, each, failed, patient=True)]
-    for message in early:  # it waits for a job that came after it in this batch, or comes in another
+    before, early = len(records) + 1, records
+    while len(early) < before:  # a message may wait for a job that came after it in this batch
+        before = len(early)
+        early = [each for each in early if not _is_taken(mine, each, failed, patient=True)]
+    for message in early:  # or comes in another
         patient = int(message.get("attributes", {}).get("ApproximateReceiveCount", 1)) < PATIENCE
         if not _is_taken(mine, message, failed, patient=patient):
             failed[message["messageId"]] = jobs.NotYet()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aws import jobs, workers
 from aws.control import Control
-from aws.store import WorkerRow, Write, packed
+from aws.store import Item, WorkerRow, Write, packed, unpacked
 from scheduler.commands import Checkpoint
 from scheduler.events import RELEASED, AttemptEnded, Cancelled, StopOrdered
+from scheduler.fleet import Fleet
 
+FLEET = "fleet"  # the item of the fleet's record
 SWITCH = "switch"  # the item of the fleet table: `drains`, and since when
 _STOPPABLE = frozenset({"booting", "claiming", "idle", "running"})
 
@@ -39,12 +43,30 @@ def drain(control: Control) -> None:
 
 
 def resume(control: Control) -> None:
-    """Launch again, also in pools that were given up because their workers never got ready."""
+    """Launch again: after a drain, after a cap on spending that was raised, and in pools that were given up because
+    their workers never got ready."""
     store, fleet = control.store, control.store.tables.fleet
     store.write(Write(fleet, {"key": SWITCH}, sets={"drains": False}, removes=["since_ms"]))
     for key, item in store.counters().items():
         if int(item.get("never_ready", 0)):
             store.write(Write(fleet, {"key": key}, sets={"never_ready": 0}, removes=["launch_stopped"]))
+    _reopen(control, store.counters().get(FLEET, {}))
+
+
+def _reopen(control: Control, item: Item) -> None:
+    """A fleet that the cap has closed looks again; if the cap still holds, it closes again."""
+    record = unpacked(item["state"]) if item else Fleet()
+    if record.phase == "closed":
+        version = int(item["version"])
+        opened = Write(
+            control.store.tables.fleet,
+            {"key": FLEET},
+            sets={"state": packed(replace(record, phase="open")), "version": version + 1},
+            condition="#v = :v",
+            names={"#v": "version"},
+            values={"v": version},
+        )
+        control.store.write(opened)
 
 
 def since_ms(control: Control) -> int:

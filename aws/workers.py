@@ -36,6 +36,7 @@ from scheduler.worker import BOOT, Badge, Worker
 COUNTED = {"booting": "booting", "idle": "idle", "running": "busy", "noticed": "busy", "draining": "busy",
            "moving": "busy", "stopping": "", "gone": ""}  # fmt: skip
 STEP, PARK, END = "step", "park", "end"
+NEVER_REGISTERED = "never-registered"  # why a worker stops whose boot took too long
 AT_ONCE = 10  # events that one call of Step hears: a claim's answer needs no state of its own
 FOREVER_S = 365 * 86_400  # Park's longest wait: of an execution on AWS, a year
 
@@ -144,7 +145,9 @@ def _hear(control: Control, row: WorkerRow) -> WorkerRow | None:
         return None
     state, commands = worker_role.step(row.record, event, control.policy)
     outbox = [(command_id(row.name, row.version + 1, place), packed(each)) for place, each in enumerate(commands)]
-    if not control.store.write(_state(control, row, state, commands, outbox, event_id), *_moved(control, row, state)):
+    if not control.store.write(
+        _state(control, row, state, commands, outbox, event_id), *_moved(control, row, state, commands)
+    ):
         return None
     control.journal.step("worker", row.name, event, commands)
     return replace(row, record=state, version=row.version + 1, outbox=outbox)
@@ -191,14 +194,20 @@ def _state(
     )
 
 
-def _moved(control: Control, row: WorkerRow, state: Worker) -> list[Write]:
-    """The counters of pool and class, when the worker goes from one to another."""
+def _moved(control: Control, row: WorkerRow, state: Worker, commands: tuple[Any, ...]) -> list[Write]:
+    """The counters of pool and class, when the worker goes from one to another; and whether it was ever ready."""
     steps = ((row.counted, -1), (COUNTED.get(state.phase, row.counted), 1))
     changes = [(f"pool#{row.pool}", name, by) for name, by in steps if name in ("booting", "idle", "busy")]
     changes += [(f"class#{row.serves}", name, by) for name, by in steps if name in ("booting", "idle")]
     if state.phase == "gone" != row.record.phase:
         changes.append((f"pool#{row.pool}", "worker_ms", control.now_ms() - row.requested_ms))
-    return [control.store.counted(key, **by) for key, by in merged(changes).items()]
+    if Stop(NEVER_REGISTERED) in commands:
+        changes.append((f"pool#{row.pool}", "never_ready", 1))
+    writes = {key: control.store.counted(key, **by) for key, by in merged(changes).items()}
+    if row.counted == "booting" and COUNTED.get(state.phase) in ("busy", "idle"):  # the pool's workers do get ready
+        key = f"pool#{row.pool}"
+        writes[key] = replace(writes[key], sets={"never_ready": 0}, removes=["launch_stopped"])
+    return list(writes.values())
 
 
 # Park ---------------------------------------------------------------------------------------------------------------
