@@ -168,6 +168,18 @@ def test_what_changed_is_shown_and_what_would_lose_data_is_asked(
     groups = ministack.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert {each["AutoScalingGroupName"] for each in groups} >= {"acct-c6i-1a", "acct-c6i-1b"}
 
+    stopped = {
+        "key": {"S": "pool#c6i-1a"},
+        "never_ready": {"N": "3"},
+        "launch_stopped": {"S": "3 workers never reported"},
+    }
+    ministack.client("dynamodb").put_item(TableName="acct-fleet", Item=stopped)
+    said = invoke("status", code=4)
+    assert "nothing is launched in pool c6i-1a any more: 3 workers never reported" in said.stderr
+    assert "launch again: spotbed resume --stack acct" in said.stderr
+    invoke("resume")
+    assert document("status")["pools"]["c6i-1a"] == {"never_ready": 0, "stopped": ""}
+
     losing(monkeypatch)
     declined = invoke("apply", "PLAN", code=1, input="n\n")
     assert "takes away what holds data" in declined.stderr

@@ -458,3 +458,16 @@ def test_workers_that_do_not_end_are_told_with_the_way_to_end_them(removal: tupl
 )
 def test_what_is_left_is_known_by_its_arn(arn: str, kind: str, name: str) -> None:
     assert kind_of(arn) == (kind, name)
+
+
+def test_an_interruption_before_anything_is_done_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(account, "prepare", interrupted)
+    said = invoke("apply", written(), code=130)
+    assert said.splitlines() == [
+        "Interrupted.",
+        "Kept: every stack as it was.",
+        "To go on: give the same command again.",
+    ]

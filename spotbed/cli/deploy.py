@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from aws.removal import Found, Removal
 
 app = typer.Typer()
+_STILL = "what was not removed yet; nothing is launched any more, and CloudFormation ends by itself what it deletes"
 _CHANGE = ["stack", "action", "resource", "type"]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -86,7 +89,7 @@ def _apply_there(
         message = f"the plan's target calls the stack {wanted.stack!r}."
         raise InputError(Problem(message, path="--stack", value=name, hint="Leave it out."))
     session = Session(region or wanted.region, profile)
-    with progress(terminal, f"{wanted.stack} in {wanted.region}") as bar:
+    with progress(terminal, f"{wanted.stack} in {wanted.region}") as bar, keeping("every stack as it was"):
         prepared = prepare(plan, session, bar.update)
     _show_changes(terminal, prepared)
     if not prepared.changes:
@@ -98,9 +101,21 @@ def _apply_there(
     with progress(terminal, f"{wanted.stack} in {wanted.region}") as bar:
         perform(prepared.heard_by(bar.update))
     if prepared.changes:
-        next_ = f"spotbed submit FILE --stack {wanted.stack} --region {wanted.region}"
-        terminal.note(f"Deployed: {wanted.stack} in account {session.identity.account}. Next: {next_}")
+        idle_usd = plan.idle.usd_per_month[wanted.network.out]
+        terminal.note(
+            f"Deployed: {wanted.stack} in account {session.identity.account}. While no job runs it costs about "
+            f"${idle_usd:,.0f} a month. Next: spotbed submit FILE --stack {wanted.stack} --region {wanted.region}"
+        )
     return OK
+
+
+@contextlib.contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """An interruption without words says that this is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupted:
+        raise KeyboardInterrupt(str(interrupted) or what) from None
 
 
 def _show_changes(terminal: Terminal, prepared: Prepared) -> None:
@@ -187,7 +202,7 @@ def _destroy_there(
     if not yes and not typer.confirm(_asks_to_remove(found, session.identity.account, session.region), err=True):
         terminal.note("Nothing was removed.")
         return FAILURE
-    with progress(terminal, f"{name} in {session.region}") as bar:
+    with progress(terminal, f"{name} in {session.region}") as bar, keeping(_STILL):
         removal.heard = bar.update
         try:
             removal.run(found, now=now)
