@@ -60,7 +60,7 @@ class _Account:
     def attempt(self, attempt: SeenAttempt) -> None:
         """Meter an attempt that was started."""
         number = self._numbers.get(attempt.job, NEVER)
-        if not attempt.started or attempt.start_ms == NEVER:
+        if not attempt.started:
             return
         split = self._split(attempt)
         self._by_worker.setdefault(attempt.worker, []).append((attempt, split))

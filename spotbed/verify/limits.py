@@ -49,6 +49,7 @@ class Limits:
     metrics: Mapping[str, Limit]
     bill: Limit
     timers: Limit
+    ticks: Limit
 
 
 @cache
@@ -56,4 +57,5 @@ def load_limits() -> Limits:
     """The limits of the data file."""
     document: dict[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
     metrics = {name: Limit(**given) for name, given in document["metrics"].items()}
-    return Limits(metrics, Limit(**document["bill"]["line"]), Limit(**document["checks"]["timers"]))
+    checks = (Limit(**document["checks"][name]) for name in ("timers", "ticks"))
+    return Limits(metrics, Limit(**document["bill"]["line"]), *checks)

@@ -6,6 +6,7 @@ are missing, as in the journal of a stand-in, what the roles heard is taken.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from scheduler import commands as orders
 from scheduler import events
 from scheduler.codec import decode
 from scheduler.job_record import Ticket
+from scheduler.settings import Settings
 from spotbed import metering
 from spotbed.verify.lines import Line
 
@@ -98,9 +100,9 @@ class Seen:
         self.delays.setdefault(name, []).append(ms)
 
 
-def observe(lines: Iterable[Line]) -> Seen:
-    """What the lines tell, which are in order of time."""
-    reader = _Reader()
+def observe(lines: Iterable[Line], settings: Settings) -> Seen:
+    """What the lines tell, which are in order of time, of a stack with these settings."""
+    reader = _Reader(_silence_ms(settings))
     last = None
     for line in lines:
         reader.hear(line)
@@ -108,9 +110,16 @@ def observe(lines: Iterable[Line]) -> Seen:
     return reader.finish(0 if last is None else last.at_ms)
 
 
+def _silence_ms(settings: Settings) -> int:
+    """How long it takes, in the middle, to miss a worker of whose loss nobody tells: it last renewed its lease within a
+    third of it before, and the fleet looks at its ticks."""
+    return settings.lease_ms * 5 // 6 + settings.tick_ms // 2
+
+
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, silence_ms: int) -> None:
         self.seen = Seen()
+        self._silence_ms = silence_ms
         self._first = True
         self._attempts: dict[tuple[str, int], SeenAttempt] = {}
         self._running: dict[str, SeenAttempt] = {}  # by worker
@@ -334,6 +343,10 @@ class _Reader:
             self._end_of(instance)
         for attempt in seen.attempts:
             _times_of(attempt, seen.instances[attempt.worker], seen)
+        usual_ms = round(statistics.median(seen.delays.get("start") or [0]))
+        for attempt in seen.attempts:
+            if attempt.start_ms == NEVER:  # its wrapper was taken before it could say anything
+                attempt.start_ms = min(attempt.claimed_ms + usual_ms, attempt.end_ms)
         for name, job in seen.jobs.items():
             if job.submissions != 1:
                 seen.problems.append(f"{name!r} was submitted {job.submissions} times")
@@ -347,6 +360,8 @@ class _Reader:
         stop_ms, reason = self._stopped.get(name, (NEVER, ""))
         lost_ms = self._lost.get(name, NEVER)
         promised_ms = self._promised.get(name, NEVER)
+        if instance.silent:
+            lost_ms = max(instance.launched_ms, lost_ms - self._silence_ms)
         by_ec2 = lost_ms != NEVER and (stop_ms == NEVER or lost_ms < stop_ms)
         if by_ec2:
             instance.taken_ms = min(lost_ms, promised_ms) if promised_ms != NEVER else lost_ms

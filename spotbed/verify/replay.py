@@ -84,9 +84,9 @@ class Run:
 
 def run_of(lines: Sequence[Line], deployed: Deployed) -> Run:
     """The run that a journal tells of."""
-    origin_ms = _origin_ms(observe(lines), deployed.policy.settings.tick_ms)
-    moved = _shifted(lines, origin_ms)
-    seen = observe(moved)
+    settings = deployed.policy.settings
+    moved = _shifted(lines, _origin_ms(observe(lines, settings), settings.tick_ms))
+    seen = observe(moved, settings)
     kept = {name: job for name, job in seen.jobs.items() if _counts(name, job, seen)}
     jobs = sorted(kept, key=lambda name: seen.jobs[name].ticket.submit_ms)
     pools = deployed.made.pools

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.settings import Settings
 from spotbed.ledger import Bill
 from spotbed.metric_names import METRICS
+from spotbed.services_preset import ServicesPreset
+from spotbed.verify.latencies import measured
 from spotbed.verify.limits import Limit, Limits, Scale, load_limits
 from spotbed.verify.replay import Deployed, Measured, Run, measure, replay
 
@@ -21,6 +24,7 @@ _PER_JOB = {
 }
 _COST_PER_JOB = "cost_usd_per_1000_jobs"
 _EXACT = 1e-9
+_S = 1000.0
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,17 @@ class Verdict:
 
 
 def verdict(
-    run: Run, deployed: Deployed, prediction: Mapping[str, Any] | None = None, *, binding: bool = True
+    run: Run,
+    deployed: Deployed,
+    prediction: Mapping[str, Any] | None = None,
+    *,
+    services: ServicesPreset | None = None,
+    binding: bool = True,
 ) -> Verdict:
-    """Price and measure a run, play it again, and hold it to the limits, and to the prediction of its plan (`binding`:
-    a run outside fails; else it is only said)."""
+    """Price and measure a run, play it again with these services (else the scenario's), and hold it to the limits, and
+    to the prediction of its plan (`binding`: a run outside fails; else it is only said)."""
     limits = load_limits()
-    live, played = measure(run, deployed), replay(run, deployed)
+    live, played = measure(run, deployed), replay(run, deployed, services)
     scale = Scale(
         deployed.policy.settings.tick_ms / 1000,
         len(run.seen.instances),
@@ -90,7 +99,7 @@ def verdict(
     )
     rows = [*_metric_rows(live, played, limits, scale), *_bill_rows(live.bill, played.bill, limits.bill, scale)]
     held = () if prediction is None else tuple(_held(live.metrics, prediction, binding=binding))
-    return Verdict(rows, held, checks_of(run, limits), live, played, tuple(_notes(run)))
+    return Verdict(rows, held, checks_of(run, deployed.policy.settings, limits), live, played, tuple(_notes(run)))
 
 
 def _notes(run: Run) -> Iterator[str]:
@@ -150,21 +159,20 @@ def _one(name: str, value: float, estimate: Mapping[str, Any], *, binding: bool)
 
 
 # a journal and itself -----------------------------------------------------------------------------------------------
-def checks_of(run: Run, limits: Limits) -> list[Check]:
-    """Whether the journal contradicts itself: jobs that nobody submitted, timers that a clock did not keep."""
+def checks_of(run: Run, settings: Settings, limits: Limits) -> list[Check]:
+    """Whether the journal contradicts itself: jobs that nobody submitted, a clock that its timers did not keep."""
     problems = run.seen.problems
     whole = Check("the journal is whole", not problems, "; ".join(problems[:3]) or "each thing once, and in order")
-    return [whole, *_timers(run, limits)]
+    timers = [(after_ms / _S, took_ms / _S) for after_ms, took_ms in run.seen.timers]
+    ticks = [(settings.tick_ms / _S, period_s) for period_s in measured(run.seen, settings.tick_ms)["tick"]]
+    return [whole, *_kept("timers", timers, limits.timers), *_kept("ticks", ticks, limits.ticks)]
 
 
-def _timers(run: Run, limits: Limits) -> Iterator[Check]:
-    """A timer fires after its time: so long is a second of this journal."""
-    timers = run.seen.timers
-    if not timers:
-        return
-    late = [(took_ms - after_ms) / 1000 for after_ms, took_ms in timers]
-    typical_s = statistics.median(after_ms for after_ms, _ in timers) / 1000
-    allowed_s = limits.timers.allowance(typical_s, Scale(0.0, 0, 0.0))
-    middle_s = statistics.median(late)
-    detail = f"{len(timers)} timers of {typical_s:g} s fired {middle_s:+.2f} s late (at most {allowed_s:.2f} s)"
-    yield Check("timers kept their time", abs(middle_s) <= allowed_s, detail)
+def _kept(name: str, waits: Sequence[tuple[float, float]], limit: Limit) -> Iterator[Check]:
+    """So long is a second of this journal: (wanted, taken) seconds of each wait."""
+    if waits:
+        wanted_s = statistics.median(wanted for wanted, _ in waits)
+        late_s = statistics.median(taken - wanted for wanted, taken in waits)
+        allowed_s = limit.allowance(wanted_s, Scale(0.0, 0, 0.0))
+        detail = f"{len(waits)} {name} of {wanted_s:g} s, {late_s:+.2f} s in the middle (at most {allowed_s:.2f} s)"
+        yield Check(f"{name} kept their time", abs(late_s) <= allowed_s, detail)

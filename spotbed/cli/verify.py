@@ -1,0 +1,220 @@
+"""Live against simulated: a deployed run held to its replay and to its prediction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spotbed.cli.command import command
+from spotbed.cli.failures import GATE_FAILED, OK
+from spotbed.cli.stack import Name, Profile, Region, Target
+from spotbed.cli.tables import Format, Table, to_markdown, to_text
+from spotbed.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from spotbed.verify.lines import Line
+    from spotbed.verify.replay import Deployed
+    from spotbed.verify.verdict import Verdict
+
+app = typer.Typer()
+
+
+class Services(StrEnum):
+    """With which services a run is played again."""
+
+    planned = "planned"
+    measured = "measured"
+
+
+Journal = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A journal that was kept, in place of the stack's.", show_default=False),
+]
+Plan = Annotated[
+    Path | None, typer.Option(metavar="PLAN", help="The plan that was applied; else the one that the stack keeps.")
+]
+Scenario = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the plan's scenario is, if it was moved.")]
+
+
+@command(app)
+def verify(
+    terminal: Terminal,
+    stack: Name = None,
+    plan: Plan = None,
+    journal: Journal = None,
+    scenario: Scenario = None,
+    services: Annotated[
+        Services | None,
+        typer.Option(
+            help="Play it again with the latencies of the scenario, or with those of the run. Left out: planned in an "
+            "account, measured for a local stack.",
+            show_default=False,
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the services as this run had them, as a preset for scenarios."),
+    ] = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> int:
+    """Price and measure a deployed run, play it again in the simulator, and say how far apart they are.
+
+    The jobs, launches, boots and losses are those of its journal; the decisions are made anew. Exits with 3 when a
+    limit is broken: against the replay, or (in an account) against what the plan predicted.
+    """
+    from spotbed.verify.latencies import recalibrated
+    from spotbed.verify.replay import run_of
+    from spotbed.verify.verdict import verdict
+
+    lines, planned = _lines_and_plan(stack, target, region, profile, plan, journal)
+    is_local = any(line.fact == "stack" and line.body.get("target") == "local" for line in lines)
+    deployed = _deployed(planned, lines, scenario)
+    run = run_of(lines, deployed)
+    fitted = recalibrated(run, deployed)
+    as_measured = services is Services.measured or (services is None and is_local)
+    found = verdict(
+        run,
+        deployed,
+        planned["prediction"],
+        services=fitted.preset if as_measured else None,
+        binding=not is_local,
+    )
+    _show(terminal, found, [asdict(row) for row in fitted.rows])
+    if write is not None:
+        from spotbed.files import write_text
+
+        write_text(write, fitted.document())
+        terminal.note(f"Written: {write}. In a scenario: services: {{preset: {write}}}")
+    if is_local and found.held:
+        terminal.note("A local stack is no EC2: what was predicted is shown, and does not decide.")
+    return OK if found.passed else GATE_FAILED
+
+
+def _lines_and_plan(
+    stack: str | None, target: Any, region: str | None, profile: str | None, plan: Path | None, journal: Path | None
+) -> tuple[list[Line], Mapping[str, Any]]:
+    from spotbed.errors import InputError, Problem
+    from spotbed.verify.lines import lines_of, read_journal
+
+    if journal is not None and plan is not None:
+        return read_journal(journal), read_applied(plan)
+    from aws.local.stack import LocalStack
+    from aws.logs import journal_of
+    from spotbed.cli.stack import chosen, session_for
+
+    mine = chosen(stack, target, region, profile)
+    if journal is not None:
+        lines = read_journal(journal)
+    elif isinstance(mine, LocalStack):
+        lines = lines_of(mine.journal())
+    else:
+        session = session_for(mine.name, target, region, profile)
+        lines = lines_of(journal_of(session.client("logs"), mine.name))
+    if not lines:
+        raise InputError(Problem(f"stack {mine.name} has heard of nothing yet.", hint="Submit jobs first."))
+    return lines, mine.plan() if plan is None else read_applied(plan)
+
+
+def read_applied(path: Path) -> dict[str, Any]:
+    """A plan that was applied, however old. Raises InputError."""
+    from spotbed.errors import InputError, Problem
+
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        _ = found["prediction"]["per_job"], found["policy"]["settings"], found["scenario_file"]
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read ({error.strerror}).", str(path))) from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(Problem("is no plan.", str(path), hint="`spotbed plan` writes one.")) from None
+    return dict(found)
+
+
+def _deployed(plan: Mapping[str, Any], lines: Sequence[Line], scenario: Path | None) -> Deployed:
+    """What ran. Raises InputError when the scenario is not there, or is not the one that was planned."""
+    from dataclasses import replace
+
+    from scheduler.settings import Settings
+    from spotbed.api import ready
+    from spotbed.errors import InputError, Problem
+    from spotbed.scenario.load import load_scenario
+    from spotbed.verify.replay import Deployed
+
+    file = scenario or Path(plan["scenario_file"])
+    if not file.is_file():
+        hint = "Say where it is: --scenario FILE."
+        raise InputError(Problem(f"the plan's scenario {str(file)!r} is not here.", path="scenario", hint=hint))
+    made = ready(load_scenario(file, plan["overrides"]), worlds=1)
+    if made.scenario.sha256 != plan["hashes"]["scenario"]:
+        raise InputError(Problem("is not the scenario that was planned.", str(file), hint="Take that one again."))
+    composed = made.composed[plan["label"]]
+    told = next((line.body["settings"] for line in lines if line.fact == "stack"), plan["policy"]["settings"])
+    policy = replace(made.policy(composed), settings=Settings(**told))
+    return Deployed(made, composed, policy)
+
+
+# showing ------------------------------------------------------------------------------------------------------------
+_ROW = ["what", "name", "live", "replayed", "error", "limit", "passed"]
+_HELD = ["name", "live", "low", "high", "inside"]
+
+
+def _show(terminal: Terminal, found: Verdict, latencies: Sequence[dict[str, Any]]) -> None:
+    rows = [asdict(row) for row in found.rows]
+    document = {
+        "schema_version": 1,
+        "passed": found.passed,
+        "rows": rows,
+        "prediction": [asdict(each) for each in found.held],
+        "checks": [asdict(each) for each in found.checks],
+        "latencies": list(latencies),
+        "notes": list(found.notes),
+    }
+    if terminal.format in (Format.json, Format.csv):
+        terminal.result(Table.of_records(rows), document)
+    else:
+        blocks = [_block(terminal, title, table) for title, table in _tables(found, rows, latencies)]
+        terminal.text("\n\n".join([*blocks, *found.notes]))
+    for row in found.rows:
+        if not row.passed:
+            terminal.alert(f"limit broken: {row.name}: {row.live:g} live, {row.replayed:g} played again ({row.why})")
+    for check in found.checks:
+        if not check.passed:
+            terminal.alert(f"limit broken: {check.check}: {check.detail}")
+    for held in found.held:
+        if held.binding and not held.inside:
+            terminal.alert(f"limit broken: {held.name}: {held.live:g}, predicted {held.low:g} to {held.high:g}")
+
+
+def _tables(
+    found: Verdict, rows: Sequence[dict[str, Any]], latencies: Sequence[dict[str, Any]]
+) -> list[tuple[str, Table]]:
+    tables = [
+        ("Live against played again", Table(_ROW, [[_shown(name, row[name]) for name in _ROW] for row in rows])),
+        ("The journal", Table.of_records([asdict(each) for each in found.checks])),
+        ("Latencies, in seconds", Table.of_records(latencies)),
+    ]
+    if found.held:
+        held = [[_shown(name, getattr(each, name)) for name in _HELD] for each in found.held]
+        tables.insert(1, ("Live against predicted", Table(_HELD, held)))
+    return [(title, table) for title, table in tables if table.rows]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if value is None:
+        return "n/a"
+    if name == "error":
+        return f"{value:+.1%}"
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _block(terminal: Terminal, title: str, table: Table) -> str:
+    if terminal.format is Format.markdown:
+        return f"### {title}\n\n{to_markdown(table)}"
+    return f"{title}\n{to_text(table, width=None, color=False)}"

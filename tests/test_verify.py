@@ -1,0 +1,247 @@
+"""A deployed run's journal is priced and played again: it agrees with itself, and a spoilt one does not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from aws_world import World
+from moto import mock_aws
+from verify_runs import (
+    Lines,
+    as_deployed,
+    completed_twice,
+    hours_inflated,
+    of_journal,
+    stretched,
+    without_jobs,
+    without_submissions,
+)
+
+from scheduler.settings import Settings
+from sim.inputs import Interruptions
+from spotbed.api import ready
+from spotbed.errors import InputError
+from spotbed.scenario.load import load_scenario
+from spotbed.services_preset import ServicesPreset
+from spotbed.verify.latencies import recalibrated
+from spotbed.verify.lines import lines_of, read_journal
+from spotbed.verify.replay import Deployed, measure, replay, run_of
+from spotbed.verify.verdict import Verdict, verdict
+from spotbed.worlds import WorldRun, run_world
+
+JOURNALS = Path(__file__).parent / "fixtures" / "journals"
+RECORDED = ("local", "local-losses")
+FAULTLESS = [
+    f"services.{key}=0"
+    for key, each in ServicesPreset.load().settings.items()
+    if each.role == "fault" and each.kind == "probability"
+]
+SPOILT: dict[str, Callable[[Lines], Lines]] = {
+    "times stretched by 30 %": stretched,
+    "jobs dropped": without_jobs,
+    "submissions dropped": without_submissions,
+    "a completion doubled": completed_twice,
+    "instance hours inflated": hours_inflated,
+}
+
+
+def deployed(file: Path, label: str, overrides: list[str], **more: Any) -> Deployed:
+    made = ready(load_scenario(file, overrides), worlds=1)
+    composed = made.composed[label]
+    return Deployed(made, composed, made.policy(composed), **more)
+
+
+def recorded(name: str) -> tuple[Lines, Deployed]:
+    """A journal of a local stack, and what ran there."""
+    text = gzip.decompress((JOURNALS / f"{name}.jsonl.gz").read_bytes()).decode()
+    values = [json.loads(line) for line in text.splitlines()]
+    ran = deployed(JOURNALS / "small.yaml", "hedge", [])
+    return values, replace(ran, policy=replace(ran.policy, settings=Settings(**values[0][3]["settings"])))
+
+
+def judged(values: Lines, ran: Deployed) -> Verdict:
+    """The verdict of `verify` on a local stack."""
+    run = run_of(lines_of(values), ran)
+    return verdict(run, ran, services=recalibrated(run, ran).preset)
+
+
+def simulated(root: Path, label: str, overrides: list[str]) -> tuple[WorldRun, Deployed]:
+    ran = deployed(root / "scenarios" / "demo.yaml", label, overrides, sees_prices=False)
+    return run_world(ran.made, ran.composed, 0, journal=True), ran
+
+
+# a journal of the simulator's -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("label", ["on-demand", "spot-only", "diversified", "fallback"])
+def test_a_simulated_run_is_told_by_its_journal_and_played_again_without_an_error(root: Path, label: str) -> None:
+    world, ran = simulated(root, label, ["services.preset=ideal", "workload.jobs=60"])
+    assert world.journal is not None
+    run = run_of(lines_of(as_deployed(world.journal, world.inputs.work)), ran)
+    assert run.seen.problems == []
+    live, again = measure(run, ran), replay(run, ran)
+    assert live.metrics == pytest.approx(world.result.metrics, rel=1e-12)
+    assert again.metrics == pytest.approx(live.metrics, rel=1e-12)
+    assert again.tally.operations == world.tally.operations
+    found = verdict(run, ran)
+    assert found.passed
+    assert all(row.error == pytest.approx(0, abs=1e-9) for row in found.rows)
+
+
+def test_the_meters_of_a_journal_are_those_of_the_simulator(root: Path) -> None:
+    world, ran = simulated(root, "spot-only", ["services.preset=ideal", "workload.jobs=60"])
+    assert world.journal is not None
+    run = run_of(lines_of(as_deployed(world.journal, world.inputs.work)), ran)
+    assert measure(run, ran).tally.operations == world.tally.operations
+
+
+def test_with_latencies_a_simulated_run_is_played_again_to_a_thousandth(root: Path) -> None:
+    world, ran = simulated(root, "spot-only", [*FAULTLESS, "workload.jobs=60"])
+    assert world.journal is not None
+    run = run_of(lines_of(as_deployed(world.journal, world.inputs.work)), ran)
+    live, again = measure(run, ran), replay(run, ran)
+    assert live.metrics == pytest.approx(world.result.metrics, rel=1e-3)
+    assert again.metrics == pytest.approx(live.metrics, rel=3e-3)
+    assert verdict(run, ran).passed
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_a_spoilt_simulated_journal_fails(root: Path, spoil: Callable[[Lines], Lines]) -> None:
+    world, ran = simulated(root, "spot-only", [*FAULTLESS, "workload.jobs=60"])
+    assert world.journal is not None
+    values = spoil(as_deployed(world.journal, world.inputs.work))
+    assert not verdict(run_of(lines_of(values), ran), ran).passed
+
+
+# the functions of aws, on emulated tables -----------------------------------------------------------------------------
+@pytest.mark.parametrize("capacity", [[(0, 9)], [(0, 9), (1_500_457, 0), (2_400_000, 9)]], ids=["calm", "lost"])
+def test_a_journal_of_the_functions_is_played_again_without_an_error(
+    tmp_path: Path, capacity: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    ran = deployed(_scenario(tmp_path), "spot-only", [], sees_prices=False)
+    inputs, _ = ran.made.world(0, ran.composed)
+    at_ms, count = (np.array(column, dtype=np.int64) for column in zip(*capacity, strict=True))
+    cause = Interruptions("trace", capacity={"spot": (at_ms, count)}, burst_ms=0)
+    with mock_aws():
+        journal = World(replace(inputs, market=replace(inputs.market, interruptions=cause)), ran.policy).run()
+    run = run_of(lines_of(of_journal(journal)), ran)
+    assert run.seen.problems == []
+    found = verdict(run, ran)
+    assert (found.live.metrics["interruptions"] > 0) is (len(capacity) > 1)
+    broken = [(row.name, row.live, row.replayed) for row in found.rows if not row.passed]
+    assert broken == []
+    for name in ("makespan_s", "flow_s", "jobs_done", "attempts", "interruptions", "spot_worker_s", "lost_work_s"):
+        assert found.replayed.metrics[name] == pytest.approx(found.live.metrics[name], rel=1e-3, abs=1e-6), name
+
+
+def _scenario(folder: Path) -> Path:
+    document = {
+        "name": "functions",
+        "services": {"preset": "ideal"},
+        "checkpoint": {"write": "0s", "restore": "0s", "startup": "0s"},
+        "market": {"launch": "20s"},
+        "workload": {"source": "synthetic", "jobs": 8, "arrivals": {"dist": "poisson", "rate": "20/h"},
+                     "classes": [{"runtime": {"dist": "uniform", "low": "5m", "high": "15m"}, "vcpus": 2}]},
+        "capacity": {"pools": [{"id": "spot", "instance_type": "c6i.xlarge", "az": "us-east-1a", "max": 9,
+                                "boot": "30s"}]},
+        "policies": [{"use": "spot-only", "label": "spot-only"}],
+    }  # fmt: skip
+    path = folder / "functions.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+# journals of a local stack --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_run_of_a_local_stack_passes(name: str) -> None:
+    found = judged(*recorded(name))
+    assert found.passed
+    rows = {row.name: row for row in found.rows}
+    assert abs(rows["makespan_s"].error or 0) < 0.03
+    assert abs(rows["flow_s"].error or 0) < 0.02
+    assert rows["interruptions"].live == {"local": 0, "local-losses": 3}[name]
+    assert rows["jobs_failed"].live == {"local": 0, "local-losses": 1}[name]
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_spoilt_journal_of_a_local_stack_fails(name: str, spoil: Callable[[Lines], Lines]) -> None:
+    values, ran = recorded(name)
+    assert not judged(spoil(values), ran).passed
+
+
+def test_with_the_latencies_of_ec2_a_local_run_is_not_explained() -> None:
+    values, ran = recorded("local")
+    run = run_of(lines_of(values), ran)
+    assert not verdict(run, ran).passed
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_was_measured_plays_the_run_closer(name: str, tmp_path: Path) -> None:
+    values, ran = recorded(name)
+    run = run_of(lines_of(values), ran)
+    fitted = recalibrated(run, ran)
+    file = tmp_path / "measured.yaml"
+    file.write_text(fitted.document())
+    found = ServicesPreset.load(str(file))
+    assert found.value("tick") == pytest.approx(1.0, abs=0.2)
+    assert found.latency("ec2.boot").median_s < 1 < ServicesPreset.load().latency("ec2.boot").median_s
+    assert "spotbed verify" in found.setting("ec2.boot.median").source
+    live, before, after = measure(run, ran), replay(run, ran), replay(run, ran, found)
+    for metric in ("makespan_s", "flow_s", "wait_s", "idle_s"):
+        assert _error(after, live, metric) < _error(before, live, metric) / 2, metric
+
+
+def _error(played: Any, live: Any, metric: str) -> float:
+    return float(abs(played.metrics[metric] - live.metrics[metric]))
+
+
+def test_a_scenario_takes_the_services_of_a_run(tmp_path: Path) -> None:
+    values, ran = recorded("local")
+    (tmp_path / "measured.yaml").write_text(recalibrated(run_of(lines_of(values), ran), ran).document())
+    document = yaml.safe_load((JOURNALS / "small.yaml").read_text())
+    document["services"] = {"preset": "measured.yaml", "keep_alive": "7s"}
+    document["policies"] = document["policies"][:1]
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(document))
+    again = deployed(tmp_path / "again.yaml", "on-demand", [])
+    assert again.policy.settings.keep_alive_ms == 7_000
+    assert again.policy.settings.lease_ms == 15_000
+    assert run_world(again.made, again.composed, 0).result.metrics["jobs_done"] == 6
+    assert "measured.yaml" in again.made.input_files()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("values: {}", "is no services preset"), ("a: [", "is no services preset"), ("- 1", "is no services preset")],
+)
+def test_a_file_that_is_no_preset_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=says):
+        ServicesPreset.load(str(tmp_path / "bad.yaml"))
+
+
+# lines ----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "text", ["{", "[1, 2]", '[1, "clerk", "w1", {}, []]', '[1, "job", "a", {"v": 1, "is": "Nonsense"}, []]', '"x"']
+)
+def test_what_is_no_line_of_a_journal_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "journal.jsonl"
+    good = '[5, "world", "w1", {"fact": "worker", "pool": "spot"}, []]'
+    file.write_text(f"{good}\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        read_journal(file)
+    problem = caught.value.problems[0]
+    assert (problem.file, problem.line) == (str(file), 2)
+
+
+def test_lines_of_a_functions_log_are_read_and_put_in_order() -> None:
+    later, sooner = ([at_ms, "world", "w1", {"fact": "worker", "pool": "spot"}, []] for at_ms in (9, 4))
+    assert [line.at_ms for line in lines_of([{"journal": later}, {"journal": sooner}])] == [4, 9]
