@@ -44,6 +44,15 @@ def _no_cache_of_this_machines_user(tmp_path_factory: pytest.TempPathFactory) ->
     os.environ["SPOTBED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_account_of_this_machines_user() -> None:
+    """No test reaches AWS: there are no credentials, no profile, and no instance to ask for them."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ.update(nowhere, AWS_EC2_METADATA_DISABLED="true")
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own; nothing is there yet."""

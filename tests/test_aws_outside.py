@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,8 @@ FAST = Pace(0.0001, 0.01, lambda _: None)
 
 
 @pytest.fixture(autouse=True)
-def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No credentials and no region of this machine's user."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+def _nothing_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No local stacks."""
     monkeypatch.setenv("SPOTBED_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
 
