@@ -8,7 +8,7 @@ from typing import Any
 from aws import jobs, measures, operate, workers
 from aws.classes import spec_of
 from aws.control import Control, PoolSpec
-from aws.store import Item, Write, packed, unpacked
+from aws.store import Item, WorkerRow, Write, packed, unpacked
 from scheduler import fleet as fleet_role
 from scheduler.commands import BudgetReached, Launch, Move, Route, StopWorker, command_id
 from scheduler.events import (
@@ -85,16 +85,15 @@ def reap(control: Control) -> None:
         if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
             workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
         elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
-            _nudge(control, row.name, is_silent=silent_ms >= control.policy.settings.lease_ms)
+            _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)
 
 
-def _nudge(control: Control, worker: str, *, is_silent: bool) -> None:
+def _nudge(control: Control, row: WorkerRow, *, is_silent: bool) -> None:
     """Something is left to do, and the execution may be asleep: let it look again."""
-    token, ended = control.store.take_token(worker)
-    if token:
-        control.executions.answer(token)
-    elif ended or is_silent:  # its execution has ended, or has failed: nobody else steps it
-        workers.run(control, worker)
+    if row.token:
+        control.executions.answer(row.token)
+    if row.ended or is_silent:  # its execution has ended, or has failed: nobody else steps it
+        workers.run(control, row.name)
 
 
 def hears(control: Control, event: Any) -> None:

@@ -79,10 +79,21 @@ class WorkerRow:
     counted: str = ""
     requested_ms: int = 0
     changed_ms: int = 0
+    token: str = ""
 
     @property
     def pool(self) -> str:
         return self.record.badge.pool
+
+
+@dataclass(frozen=True)
+class Appended:
+    """Whether an event was new, the token under which its worker's execution has parked last, and whether that
+    execution has ended. A token stays where it is: to answer it twice is no error, and to lose it would be one."""
+
+    new: bool
+    token: str
+    ended: bool
 
 
 @dataclass(frozen=True)
@@ -267,9 +278,19 @@ class Store:
             slot += 1
         return names
 
-    def append_event(self, worker: str, event_id: str, event: str) -> bool:
-        """Put an event into the inbox, once for each id; False when it was there, or there is no such worker."""
-        return self.write(self.appended(worker, event_id, event))
+    def append_event(self, worker: str, event_id: str, event: str) -> Appended:
+        """Put an event into the inbox, once for each id, and see in the same call what hears it. A call that comes
+        again, because its answer was lost, sees the same."""
+        request = self.appended(worker, event_id, event).request()
+        try:
+            item, new = self._client.update_item(**request, ReturnValues="ALL_NEW")["Attributes"], True
+        except ClientError as error:
+            new = _refused(error)
+            item = self._client.get_item(TableName=request["TableName"], Key=request["Key"], ConsistentRead=True).get(
+                "Item", {}
+            )
+        row = _value(item)
+        return Appended(new, str(row.get("token", "")), bool(row.get("ended", False)))
 
     def appended(self, worker: str, event_id: str, event: str) -> Write:
         """The write of `append_event`, for a transaction."""
@@ -282,23 +303,6 @@ class Store:
             names={"#w": "worker", "#h": "heard"},
             values={"id": event_id},
         )
-
-    def take_token(self, worker: str) -> tuple[str, bool]:
-        """(token of the parked execution, whether the execution has ended); the token is nobody else's then. Of a
-        worker that is not known there is none."""
-        try:
-            old = self._client.update_item(
-                TableName=self.tables.workers,
-                Key=_item({"worker": worker}),
-                UpdateExpression="REMOVE #t",
-                ConditionExpression="attribute_exists(worker)",
-                ExpressionAttributeNames={"#t": "token"},
-                ReturnValues="ALL_OLD",
-            )
-        except ClientError as error:
-            return "", _refused(error)
-        item = _value(old.get("Attributes", {}))
-        return item.get("token", ""), bool(item.get("ended", False))
 
     def park(self, worker: str, token: str) -> bool:
         """Keep the token if the inbox is empty; False when something has come meanwhile."""
@@ -395,6 +399,7 @@ def worker_row(item: Item) -> WorkerRow:
         item.get("counted", ""),
         int(item.get("requested_ms", 0)),
         int(item.get("changed_ms") or item.get("requested_ms", 0)),
+        str(item.get("token", "")),
     )
 
 

@@ -1,9 +1,9 @@
 """Deliver, Step and Park: how a worker's record, inbox and parked execution make one machine.
 
-*Deliver* appends an event to the inbox unless its id was there, takes the parked token, and answers it. *Step* loads
-the record and the first event, decides, writes the new state and the orders in one conditional write, performs the
-orders and clears them. *Park* keeps the token only while there is nothing to hear. Whatever breaks off in between is
-done again.
+*Deliver* appends an event to the inbox unless its id was there, and answers the token under which the execution has
+parked last. *Step* loads the record and the first event, decides, writes the new state and the orders in one conditional
+write, performs the orders and clears them. *Park* keeps the token only while there is nothing to hear. Whatever breaks
+off in between is done again.
 """
 
 from __future__ import annotations
@@ -77,13 +77,12 @@ def create(control: Control, name: str, pool: str, purchase: str, serves: str) -
 # Deliver ------------------------------------------------------------------------------------------------------------
 def deliver(control: Control, worker: str, event_id: str, event: str) -> bool:
     """An event for a worker; False for one that comes again under its id, which changes nothing."""
-    new = control.store.append_event(worker, event_id, event)
-    token, ended = control.store.take_token(worker)
-    if ended:
+    found = control.store.append_event(worker, event_id, event)
+    if found.ended:
         run(control, worker)  # what comes after the end: Deliver itself runs the Step
-    if token:
-        control.executions.answer(token)
-    return new
+    elif found.token:
+        control.executions.answer(found.token)
+    return found.new
 
 
 def run(control: Control, worker: str) -> None:
