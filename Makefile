@@ -3,8 +3,11 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# An environment for each tool whose pins are not ours.
+# An environment for each tool whose pins are not ours: .venv-NAME, from tests/NAME.txt.
 EMULATOR := .venv-ministack
+CHECKOV := .venv-checkov
+SAM := .venv-sam
+STACKS := build/stacks
 HAVE_UV := $(shell command -v uv 2>/dev/null)
 # Workers for the tests, one per core.
 JOBS ?= auto
@@ -22,7 +25,7 @@ demo: $(VENV)/.installed ## install into .venv, run the demo scenario, write rep
 test: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite (no AWS account, no network)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-test-all: $(VENV)/.installed-dev $(EMULATOR)/.installed ## the test suite with its slow part
+test-all: $(VENV)/.installed-dev $(EMULATOR)/.installed $(SAM)/.installed ## the test suite with its slow part
 	@SPOTBED_HYPOTHESIS=exploring $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not bench"
 
 test-aws: $(VENV)/.installed-dev ## against a real account: SPOTBED_AWS_TARGET=TARGET.yaml; it costs money, and asks
@@ -32,14 +35,26 @@ bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
 	@$(BIN)/python benchmarks/bench_speed.py
 	@$(BIN)/python -m pytest -m bench -p no:xdist -q -s
 
-lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import-linter
+lint: lint-code lint-stacks ## ruff, mypy --strict, import-linter; and both stacks: own rules, cfn-lint, checkov, ASL
+
+lint-code: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+lint-stacks: $(VENV)/.installed-dev $(CHECKOV)/.installed $(SAM)/.installed
+	@rm -rf $(STACKS)
+	@$(BIN)/python tests/render_stacks.py $(STACKS)
+	@$(BIN)/python tests/guard.py
+	@$(SAM)/bin/python tests/transform_stacks.py $(STACKS)
+	@$(BIN)/cfn-lint $(STACKS)/*.yaml $(STACKS)/*.transformed.json && echo "cfn-lint: nothing, before and after the transform"
+	@$(CHECKOV)/bin/checkov --config-file aws/checkov.yaml --directory $(STACKS)
+	@if command -v npx >/dev/null; then npx --yes --loglevel=error asl-validator@4.0.0 --json-path aws/worker.asl.json; \
+	else echo "asl-validator: skipped, there is no npx; tests/test_aws_asl.py finds unreachable states too"; fi
+
 clean: ## remove the environments and all caches; reports are kept
-	@rm -rf $(VENV) $(EMULATOR) build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(EMULATOR) $(CHECKOV) $(SAM) build dist .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A missing or dangling interpreter rebuilds the environment.
@@ -68,9 +83,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@$(call install,.[dev])
 	@touch $@ $(VENV)/.installed
 
-$(EMULATOR)/.installed: tests/ministack.txt | $(BIN)/python
-	@echo "installing an emulator of AWS into $(EMULATOR)" >&2
-	@$(call environment,$(EMULATOR),tests/ministack.txt)
+.venv-%/.installed: tests/%.txt | $(BIN)/python
+	@echo "installing $* into .venv-$*" >&2
+	@$(call environment,.venv-$*,$<)
 	@touch $@
 
 ifneq ($(HAVE_UV),)

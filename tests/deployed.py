@@ -17,7 +17,7 @@ from ministack import ACCOUNT, REGION, Ministack
 from aws import wrapper
 from aws.package import build_package
 from aws.policy_json import policy_document
-from aws.render import EXAMPLE_CODE, Code, as_yaml, resources_stack, scheduler_stack
+from aws.render import EXAMPLE_CODE, Code, Template, as_yaml, resources_stack, scheduler_stack
 from scheduler.policies.move import Stay
 from scheduler.policies.order import Fifo
 from scheduler.policies.place import LowestPrice
@@ -162,9 +162,9 @@ class Deployed:
         (folder / "python3").chmod(0o755)
 
 
-def deploy(account: Ministack, stack: str, *, max_instances: int = 3) -> Deployed:
-    """Upload the package, and make both stacks of the local variant."""
-    one = {**pool("c6i-1a", "c6i.xlarge", "us-east-1a", "spot"), "group": f"{stack}-c6i-1a", "max": max_instances}
+def prepare(account: Ministack, stack: str) -> tuple[Deployed, dict[str, Template]]:
+    """Upload the package; the templates of the local variant by the names of their stacks, to be deployed in order."""
+    one = {**pool("c6i-1a", "c6i.xlarge", "us-east-1a", "spot"), "group": f"{stack}-c6i-1a", "max": 3}
     target = {**TARGET, "stack": stack, "network": NETWORK}
     target["instances"] = {**TARGET["instances"], "profile": {"policies": [], "boundary": None}}
     team = {**TARGET["teams"][0], "bucket": f"{stack}-{TARGET['teams'][0]['bucket']}"}
@@ -173,12 +173,19 @@ def deploy(account: Ministack, stack: str, *, max_instances: int = 3) -> Deploye
     s3.create_bucket(Bucket=code.bucket)
     spec = {name: value for name, value in one.items() if name not in ("arch", "os")}
     s3.put_object(Bucket=code.bucket, Key=code.functions, Body=build_package(POLICY, [spec], {}).content)
-    made = scheduler_stack(target, code=code, local=True), resources_stack(target, [one], team, code=code)
-    made[0]["Parameters"]["TickExpression"]["Default"] = "cron(0 0 1 1 ? 2099)"  # tests call the fleet themselves
-    for name, template in zip((stack, f"{stack}-cpu-team"), made, strict=True):
-        s3.put_object(Bucket=code.bucket, Key=f"{name}.yaml", Body=as_yaml(template).encode())
-        change(account, name, f"https://s3.amazonaws.com/{code.bucket}/{name}.yaml")
-    return Deployed(account, stack, one, team["bucket"])
+    scheduler = scheduler_stack(target, code=code, local=True)
+    scheduler["Parameters"]["TickExpression"]["Default"] = "cron(0 0 1 1 ? 2099)"  # tests call the fleet themselves
+    team_stack = resources_stack(target, [one], team, code=code)
+    return Deployed(account, stack, one, team["bucket"]), {stack: scheduler, f"{stack}-cpu-team": team_stack}
+
+
+def deploy(account: Ministack, stack: str) -> Deployed:
+    """Make both stacks by change sets."""
+    deployed, templates = prepare(account, stack)
+    for name, template in templates.items():
+        account.client("s3").put_object(Bucket=EXAMPLE_CODE, Key=f"{name}.yaml", Body=as_yaml(template).encode())
+        change(account, name, f"https://s3.amazonaws.com/{EXAMPLE_CODE}/{name}.yaml")
+    return deployed
 
 
 def change(account: Ministack, name: str, template_url: str) -> None:

@@ -122,6 +122,7 @@ def _running(folder: Path, instances: Path, variables: Mapping[str, str]) -> Ite
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_HOST": "127.0.0.1",
         "AUTH": "true",
         "LOG_LEVEL": "INFO",
         "TMPDIR": str(folder),

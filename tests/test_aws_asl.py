@@ -151,21 +151,47 @@ def targets(state: dict[str, Any]) -> Iterator[str]:
     yield from (rule["Next"] for key in ("Choices", "Catch") for rule in state.get(key, ()))
 
 
-def test_every_state_is_reached_and_every_target_exists(machine: dict[str, Any]) -> None:
+def unreached(machine: dict[str, Any]) -> set[str]:
+    """States that no path leads to. Raises KeyError for a target that is not there."""
     reached, todo = set(), [machine["StartAt"]]
     while todo:
         name = todo.pop()
         if name not in reached:
             reached.add(name)
             todo += targets(machine["States"][name])
-    assert reached == machine["States"].keys()
+    return set(machine["States"]) - reached
 
 
-def test_from_every_state_an_execution_can_end(machine: dict[str, Any]) -> None:
+def stuck(machine: dict[str, Any]) -> set[str]:
+    """States from which an execution cannot end."""
     ends = {name for name, state in machine["States"].items() if state["Type"] == "Succeed"}
     while more := {name for name, state in machine["States"].items() if ends.intersection(targets(state))} - ends:
         ends |= more
-    assert ends == machine["States"].keys()
+    return set(machine["States"]) - ends
+
+
+def test_every_state_is_reached_and_can_end(machine: dict[str, Any]) -> None:
+    assert unreached(machine) == stuck(machine) == set()
+
+
+def test_a_state_that_nothing_leads_to_would_be_found(machine: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(machine))
+    changed["States"]["Lonely"] = {"Type": "Task", "Next": "Ended"}
+    assert (unreached(changed), stuck(changed)) == ({"Lonely"}, set())
+
+
+def test_a_choice_without_a_way_out_would_be_found(machine: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(machine))
+    changed["States"]["Choose"]["Choices"] = []
+    assert unreached(changed) == {"Park", "Ended"}
+    assert stuck(changed) == {"Choose", "Step", "Park"}
+
+
+def test_a_target_that_is_not_there_would_be_found(machine: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(machine))
+    changed["States"]["Park"]["Next"] = "Nowhere"
+    with pytest.raises(KeyError, match="Nowhere"):
+        unreached(changed)
 
 
 def test_nothing_polls(machine: dict[str, Any]) -> None:

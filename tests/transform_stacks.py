@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ class NoManagedPolicies:
 def main(folder: Path) -> None:
     from samtranslator.translator.transform import transform
 
+    logging.disable(logging.WARNING)  # it warns of metrics of its own that nobody collects
     for path in (folder / "scheduler.yaml", folder / "local.yaml"):
         made = transform(yaml.safe_load(path.read_text("utf-8")), {}, NoManagedPolicies())
         target = path.with_suffix(".transformed.json")
