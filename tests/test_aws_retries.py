@@ -37,7 +37,7 @@ class Table:
     answer."""
 
     def __init__(self, share: float, *, performs: bool) -> None:
-        self._draws, self._share, self._performs = random.Random(7), share, performs  # noqa: S311 no secret
+        self._draws, self._share, self._performs = random.Random(7), share, performs
         self.requests = 0
         self.client: Any = boto3.client("dynamodb", region_name="us-east-1", config=CONFIG)
         endpoint = self.client._endpoint
@@ -83,7 +83,8 @@ def test_lost_answers_delay_nothing_by_a_lease() -> None:
 
 def test_every_client_of_the_functions_gives_up_in_time() -> None:
     """One call with all its tries and pauses (standard mode: up to 2 ** n s) ends before Lambda ends Step (60 s)."""
-    tries = CONFIG.retries["total_max_attempts"]
-    assert CONFIG.retries["mode"] == "standard"
+    config: Any = CONFIG
+    tries = config.retries["total_max_attempts"]
+    assert config.retries["mode"] == "standard"
     pauses_s = sum(2**n for n in range(tries - 1))
-    assert tries * (CONFIG.connect_timeout + CONFIG.read_timeout) + pauses_s < 60
+    assert tries * (config.connect_timeout + config.read_timeout) + pauses_s < 60
