@@ -29,9 +29,9 @@ COMMANDS = [
     *["data list", "data get", "data fit", "data prices"],
     *["policy list", "policy new", "policy check", "schema scenario", "schema results"],
     *["plan", "schema plan", "schema target"],
-    *["apply", "status", "submit", "jobs", "logs", "fetch", "cancel", "drain", "destroy"],
+    *["apply", "status", "submit", "jobs", "logs", "fetch", "cancel", "drain", "destroy", "verify"],
 ]
-LATER = ["sweep", "search", "bench", "verify"]
+LATER = ["sweep", "search", "bench"]
 
 
 def spotbed(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:

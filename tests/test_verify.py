@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -30,10 +30,13 @@ from sim.inputs import Interruptions
 from spotbed.api import ready
 from spotbed.errors import InputError
 from spotbed.scenario.load import load_scenario
+from spotbed.scenario.units import parse_duration
 from spotbed.services_preset import ServicesPreset
 from spotbed.verify.latencies import recalibrated
 from spotbed.verify.lines import lines_of, read_journal
+from spotbed.verify.observed import observe
 from spotbed.verify.replay import Deployed, measure, replay, run_of
+from spotbed.verify.scenario import scenario_of
 from spotbed.verify.verdict import Verdict, verdict
 from spotbed.worlds import WorldRun, run_world
 
@@ -245,3 +248,40 @@ def test_what_is_no_line_of_a_journal_is_refused_with_its_place(tmp_path: Path, 
 def test_lines_of_a_functions_log_are_read_and_put_in_order() -> None:
     later, sooner = ([at_ms, "world", "w1", {"fact": "worker", "pool": "spot"}, []] for at_ms in (9, 4))
     assert [line.at_ms for line in lines_of([{"journal": later}, {"journal": sooner}])] == [4, 9]
+
+
+# a run as a scenario --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("form", ["list", "classes"])
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_run_becomes_a_scenario_that_runs(tmp_path: Path, name: str, form: Literal["list", "classes"]) -> None:
+    values, ran = recorded(name)
+    found = scenario_of(observe(lines_of(values), ran.policy.settings), "again", form)
+    (tmp_path / "again.yaml").write_text(found.to_yaml())
+    again = deployed(tmp_path / "again.yaml", "spot-only", [])
+    assert again.policy.settings.tick_ms == 1_000
+    metrics = run_world(again.made, again.composed, 0).result.metrics
+    live = measure(run_of(lines_of(values), ran), ran).metrics
+    assert metrics["jobs_submitted"] == live["jobs_submitted"]
+    if form == "list":
+        assert metrics["jobs_failed"] == live["jobs_failed"]
+        assert metrics["spot_work_s"] == pytest.approx(live["spot_work_s"], rel=0.02)
+    assert "none is modelled" in found.to_yaml()
+
+
+def test_interruptions_are_fitted_where_there_were_enough(root: Path, tmp_path: Path) -> None:
+    overrides = ["services.preset=ideal", "market.interruptions={source: exponential, mean: 5h}"]
+    world, _ = simulated(root, "spot-only", overrides)
+    assert world.journal is not None
+    found = scenario_of(observe(lines_of(as_deployed(world.journal, world.inputs.work)), Settings()), "again")
+    interruptions = found.document["market"]["interruptions"]
+    taken = world.result.metrics["interruptions"]
+    assert taken >= 10
+    mean_s = parse_duration(interruptions["mean"])
+    assert mean_s == pytest.approx(world.result.metrics["spot_worker_s"] / taken, rel=0.05)
+    (tmp_path / "again.yaml").write_text(found.to_yaml())
+    assert deployed(tmp_path / "again.yaml", "spot-only", []).made.pools
+
+
+def test_a_run_without_jobs_is_no_scenario() -> None:
+    with pytest.raises(InputError, match="no job of this run"):
+        scenario_of(observe([], Settings()), "again")

@@ -127,6 +127,15 @@ def test_what_is_wrong_is_told(folder: Path) -> None:
     assert "not the scenario that was planned" in invoke(*KEPT, "--scenario", "moved/small.yaml", code=2).stderr
 
 
+def test_a_journal_is_fitted_into_a_scenario(folder: Path) -> None:
+    (folder / "fitted.yaml").write_text(invoke("data", "fit", "--from-journal", "journal.jsonl").stdout)
+    assert "valid" in invoke("validate", "fitted.yaml").stdout
+    found = document("data", "fit", "--from-journal", "journal.jsonl", "--work", "classes")
+    assert "lognormal" in found["scenario"]
+    assert "give one of" in invoke("data", "fit", code=2).stderr
+    assert "give one of" in invoke("data", "fit", "x", "--from-journal", "journal.jsonl", code=2).stderr
+
+
 # the logs of an account -----------------------------------------------------------------------------------------------
 class Logs:
     """CloudWatch Logs with one page for each function that has written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,17 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.progress import progress
-from spotbed.cli.tables import Table, to_records
+from spotbed.cli.stack import Profile, Region, Target
+from spotbed.cli.tables import Format, Table, to_records
 from spotbed.cli.terminal import Terminal
+
+
+class Work(StrEnum):
+    """How the jobs of a run are written down."""
+
+    list = "list"
+    classes = "classes"
+
 
 app = typer.Typer(help="Public data and prices: list, fetch, fit, refresh.", no_args_is_help=True)
 
@@ -54,19 +64,63 @@ def get(
 def fit(
     terminal: Terminal,
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Lifetimes, availability or prices: a file, a folder, or data:NAME.")
-    ],
+        str | None,
+        typer.Argument(metavar="PATH", help="Lifetimes, availability or prices: a file, a folder, or data:NAME."),
+    ] = None,
     kind: Annotated[
         str, typer.Option(help="lifetimes, spells or prices; told from the content if not given.")
     ] = "auto",
+    from_stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In place of PATH: what a deployed stack has run.")
+    ] = None,
+    from_journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="In place of PATH: a journal that was kept.")
+    ] = None,
+    work: Annotated[
+        Work | None,
+        typer.Option(help="Of a run: each job, or fitted classes. Left out: a list of up to 200.", show_default=False),
+    ] = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
 ) -> None:
-    """Fit lifetimes or spells of capacity, with censoring, say how good the fit is, and print the scenario's lines."""
+    """Fit lifetimes or spells of capacity, with censoring, say how good the fit is, and print the scenario's lines.
+
+    Of a deployed run (--from-stack, --from-journal), print a whole scenario: its jobs, pools and interruptions.
+    """
+    from spotbed.errors import InputError, Problem
     from spotbed.fit import fit_path
     from spotbed.scenario.paths import locate
 
+    if sum(each is not None for each in (path, from_stack, from_journal)) != 1:
+        raise InputError(Problem("give one of PATH, --from-stack NAME and --from-journal FILE."))
+    if path is None:
+        _fit_run(terminal, from_stack, from_journal, work, (target, region, profile))
+        return
     report = fit_path(Path(path) if Path(path).is_dir() else locate(path, Path()), kind)
     table = Table.of_records(report.rows(), notes=[report.to_yaml().rstrip()])
     terminal.result(table, report.to_dict())
+
+
+def _fit_run(
+    terminal: Terminal, stack: str | None, journal: Path | None, work: Work | None, where: tuple[Any, ...]
+) -> None:
+    """The scenario of a deployed run, as text that can be saved."""
+    from scheduler.settings import Settings
+    from spotbed.cli.stack import chosen
+    from spotbed.cli.verify import lines_of_stack
+    from spotbed.verify.lines import read_journal
+    from spotbed.verify.observed import observe
+    from spotbed.verify.scenario import scenario_of
+
+    lines = lines_of_stack(chosen(stack, *where), *where) if journal is None else read_journal(journal)
+    told: dict[str, int] = next((line.body["settings"] for line in lines if line.fact == "stack"), {})
+    name = stack or (journal.stem if journal else "run")
+    found = scenario_of(observe(lines, Settings(**told)), name, None if work is None else work.value)
+    if terminal.format in (Format.json, Format.csv):
+        terminal.document({"schema_version": 1, "kind": "run", "scenario": found.to_yaml(), "notes": list(found.notes)})
+        return
+    terminal.text(found.to_yaml().rstrip())
 
 
 @command(app)

@@ -18,6 +18,7 @@ from spotbed.cli.tables import Format, Table, to_markdown, to_text
 from spotbed.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from aws.stack import Stack
     from spotbed.verify.lines import Line
     from spotbed.verify.replay import Deployed
     from spotbed.verify.verdict import Verdict
@@ -101,26 +102,33 @@ def verify(
 def _lines_and_plan(
     stack: str | None, target: Any, region: str | None, profile: str | None, plan: Path | None, journal: Path | None
 ) -> tuple[list[Line], Mapping[str, Any]]:
-    from spotbed.errors import InputError, Problem
-    from spotbed.verify.lines import lines_of, read_journal
+    from spotbed.verify.lines import read_journal
 
     if journal is not None and plan is not None:
         return read_journal(journal), read_applied(plan)
-    from aws.local.stack import LocalStack
-    from aws.logs import journal_of
-    from spotbed.cli.stack import chosen, session_for
+    from spotbed.cli.stack import chosen
 
     mine = chosen(stack, target, region, profile)
-    if journal is not None:
-        lines = read_journal(journal)
-    elif isinstance(mine, LocalStack):
+    lines = lines_of_stack(mine, target, region, profile) if journal is None else read_journal(journal)
+    return lines, mine.plan() if plan is None else read_applied(plan)
+
+
+def lines_of_stack(mine: Stack, target: Any, region: str | None, profile: str | None) -> list[Line]:
+    """The journal of a stack that runs. Raises InputError for one that has not heard of a job."""
+    from aws.local.stack import LocalStack
+    from aws.logs import journal_of
+    from spotbed.cli.stack import session_for
+    from spotbed.errors import InputError, Problem
+    from spotbed.verify.lines import lines_of
+
+    if isinstance(mine, LocalStack):
         lines = lines_of(mine.journal())
     else:
         session = session_for(mine.name, target, region, profile)
         lines = lines_of(journal_of(session.client("logs"), mine.name))
-    if not lines:
-        raise InputError(Problem(f"stack {mine.name} has heard of nothing yet.", hint="Submit jobs first."))
-    return lines, mine.plan() if plan is None else read_applied(plan)
+    if not any(line.fact == "job" for line in lines):
+        raise InputError(Problem(f"stack {mine.name} has heard of no job yet.", hint="Submit some: spotbed submit."))
+    return lines
 
 
 def read_applied(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from scheduler import commands as orders
 from scheduler import events
 from scheduler.codec import decode
 from scheduler.job_record import Ticket
+from scheduler.observation import PoolCount
 from scheduler.settings import Settings
 from spotbed import metering
 from spotbed.verify.lines import Line
@@ -86,6 +87,7 @@ class Seen:
     attempts: list[SeenAttempt] = field(default_factory=list)
     instances: dict[str, SeenInstance] = field(default_factory=dict)
     prices: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # pool -> (at_ms, USD per hour)
+    pools: dict[str, PoolCount] = field(default_factory=dict)  # as the fleet saw them last
     room: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # pool -> (at_ms, instances); -1: any number
     launch_failures: dict[str, int] = field(default_factory=dict)
     ticks: list[int] = field(default_factory=list)  # at which the fleet ordered something
@@ -314,6 +316,7 @@ class _Reader:
         if isinstance(event, events.Tick):
             seen.ticks.append(line.at_ms)
             for pool in event.observation.pools:
+                seen.pools[pool.id] = pool
                 seen.prices.setdefault(pool.id, []).append((line.at_ms, pool.price_usd_per_hour))
         elif isinstance(event, events.LaunchSucceeded) and event.pool in seen.room:
             seen.room[event.pool].append((line.at_ms, NEVER))

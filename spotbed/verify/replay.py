@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler.events import DONE, FAILED, STRING_MISSING, TIMEOUT
 from scheduler.policy import Policy
 from scheduler.settings import Settings
 from sim.inputs import (
     UNLIMITED,
     Dist,
     Int64,
-    JobClass,
     MarketInputs,
     Pool,
     Recorded,
@@ -36,11 +34,11 @@ from spotbed.policies.compose import Composed
 from spotbed.services_preset import ServicesPreset
 from spotbed.verify.account import Terms, price_path, tally_of
 from spotbed.verify.lines import Line
-from spotbed.verify.observed import NEVER, Seen, SeenAttempt, SeenInstance, SeenJob, observe
+from spotbed.verify.observed import NEVER, Seen, SeenInstance, SeenJob, observe
 from spotbed.verify.operations import operations_of
+from spotbed.verify.work import work_of_run
 from spotbed.worlds import bill_of, simulate
 
-_APPLICATION = (FAILED, STRING_MISSING, TIMEOUT)
 _DAY_MS = 86_400_000
 _S = 1000.0
 
@@ -93,7 +91,7 @@ def run_of(lines: Sequence[Line], deployed: Deployed) -> Run:
     if deployed.sees_prices:
         pools = tuple(replace(pool, price=price_path(seen.prices.get(pool.id, ()), pool.price)) for pool in pools)
     operations = operations_of(moved, deployed.policy)
-    return Run(seen, jobs, _work(seen, jobs), pools, len(seen.jobs) - len(jobs), operations)
+    return Run(seen, jobs, work_of_run(seen, jobs), pools, len(seen.jobs) - len(jobs), operations)
 
 
 def _counts(name: str, job: SeenJob, seen: Seen) -> bool:
@@ -239,81 +237,3 @@ def _typical_boot(seen: Seen, pool: str) -> Dist:
 
 def _constant(values_ms: Sequence[int]) -> Dist:
     return Dist("constant", {"value": statistics.median(values_ms) / _S if values_ms else 0.0})
-
-
-# work ---------------------------------------------------------------------------------------------------------------
-def _work(seen: Seen, names: Sequence[str]) -> Work:
-    attempts: dict[str, list[SeenAttempt]] = {name: [] for name in names}
-    for attempt in seen.attempts:
-        if attempt.job in attempts and attempt.started:
-            attempts[attempt.job].append(attempt)
-    classes: dict[str, tuple[int, JobClass]] = {}
-    for name in names:
-        found = _class_of(seen.jobs[name])
-        classes.setdefault(repr(found), (len(classes), found))
-    klass = [classes[repr(_class_of(seen.jobs[name]))][0] for name in names]
-    numbers = {name: number for number, name in enumerate(names)}
-    jobs = [seen.jobs[name] for name in names]
-    return Work(
-        classes=tuple(found for _, found in classes.values()),
-        klass=np.array(klass, dtype=np.int32),
-        submit_ms=np.array([job.ticket.submit_ms for job in jobs], dtype=np.int64),
-        runtime_ms=np.array([_runtime_ms(job, attempts[job.ticket.id], seen) for job in jobs], dtype=np.int64),
-        estimate_ms=np.array([job.ticket.estimate_ms for job in jobs], dtype=np.int64),
-        slots=np.ones(len(jobs), dtype=np.int32),
-        outcome_u=np.full(len(jobs), 0.5),
-        string_u=np.full(len(jobs), 0.5),
-        ids=tuple(names),
-        after={numbers[name]: tuple(numbers[each] for each in seen.jobs[name].after if each in numbers)
-               for name in names if seen.jobs[name].after},
-        outcomes={numbers[name]: told for name in names if (told := _outcomes(seen.jobs[name], attempts[name]))},
-    )  # fmt: skip
-
-
-def _class_of(job: SeenJob) -> JobClass:
-    """What the simulator takes of a job's shape. One that was cancelled while it ran fails at that moment."""
-    spec, ticket = job.ticket.spec, job.ticket
-    return JobClass(
-        name="job",
-        vcpus=spec.vcpus,
-        memory_gib=spec.memory_gib,
-        gpus=spec.gpus,
-        priority=spec.priority,
-        tenant=spec.tenant,
-        deadline_ms=None if ticket.deadline_ms == NEVER else ticket.deadline_ms - ticket.submit_ms,
-        timeout_ms=None if spec.timeout_ms == NEVER else spec.timeout_ms,
-        retries=0 if job.status == metering.CANCELLED else spec.retries,
-        checkpointable=spec.checkpointable,
-    )
-
-
-def _runtime_ms(job: SeenJob, attempts: Sequence[SeenAttempt], seen: Seen) -> int:
-    """The work of a job: what its last attempt had from before, and what it did. Of a job that has not ended it is
-    longer than all that was seen."""
-    if not attempts:
-        return max(0, job.ticket.estimate_ms)
-    ended = [each for each in attempts if each.cause == DONE] or [
-        each for each in attempts if each.cause in _APPLICATION
-    ]
-    if job.status == metering.CANCELLED:
-        ended = [attempts[-1]]
-    if not ended:
-        return max(each.base_ms + each.end_ms - each.start_ms for each in attempts) + _DAY_MS
-    last = ended[-1]
-    work_ms = last.split[0] if last.split and last.cause == DONE else last.end_ms - last.start_ms
-    if last.cause == TIMEOUT:
-        return max(last.base_ms + work_ms, job.ticket.spec.timeout_ms) + _DAY_MS
-    return max(1, last.base_ms + work_ms)
-
-
-def _outcomes(job: SeenJob, attempts: Sequence[SeenAttempt]) -> tuple[tuple[str, int], ...]:
-    """How each attempt that reaches the end of its work ends, by epoch; nothing for a job that simply succeeds."""
-    if job.status == metering.CANCELLED:
-        return ((FAILED, 1),)
-    if not any(each.cause in (FAILED, STRING_MISSING) for each in attempts):
-        return ()
-    known: list[tuple[str, int]] = []
-    for attempt in sorted(attempts, key=lambda each: each.epoch):
-        ending = (attempt.cause, attempt.exit_code) if attempt.cause in _APPLICATION else (DONE, 0)
-        known += [ending] * (attempt.epoch - len(known))
-    return tuple(known)
