@@ -42,7 +42,12 @@ from spotbed.errors import InputError, OutsideError, Problem
 
 PREFIX = "spotbed/"  # of what we keep in buckets
 _WRAPPER = "aws/wrapper.py"
-_KEEPS_DATA = frozenset({"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"})
+_HOLDS = {  # what is lost with it
+    "AWS::DynamoDB::Table": "records",
+    "AWS::S3::Bucket": "outputs",
+    "AWS::SQS::Queue": "messages",
+    "AWS::AutoScaling::AutoScalingGroup": "instances that run jobs",
+}
 _LOSES = frozenset({"replace", "perhaps replace", "remove"})
 _NOTHING_DEPLOYED = "every stack as it was; the code's bucket may have been made"
 
@@ -72,8 +77,14 @@ class Prepared:
 
     @property
     def losses(self) -> list[StackChange]:
-        """Changes that take away what holds data."""
-        return [each for each in self.changes if each.type in _KEEPS_DATA and each.action in _LOSES]
+        """Changes that take away what holds data or instances."""
+        return [each for each in self.changes if each.type in _HOLDS and each.action in _LOSES]
+
+    @property
+    def lost(self) -> list[str]:
+        """What would be lost, in words."""
+        types = {each.type for each in self.losses}
+        return [words for kind, words in _HOLDS.items() if kind in types]
 
 
 def account_of(plan: Plan) -> Target:
@@ -103,6 +114,7 @@ def prepare(
     _refuse_elsewhere(target, session)
     formation = Formation(session.client("cloudformation"), pace or Pace(), heard)
     notes = [*_quota_notes(plan, session), *_check_stacks(target, formation)]
+    _refuse_taken(target, session, formation)
     with outside(_NOTHING_DEPLOYED):
         wanted = _upload(plan, target, session, gradual=gradual)
         name = f"spotbed-{plan.sha256[:12]}-{int(time.time())}"
@@ -161,6 +173,23 @@ def _check_stacks(target: Target, formation: Formation) -> Iterator[str]:
         others = [str(each["StackName"]) for each in formation.ours() if tags_of(each)[TAG] == target.stack]
     for name in sorted(set(others) - set(names)):
         yield f"The stack {name} is of a team that the plan does not have: it stays as it is."
+
+
+def _refuse_taken(target: Target, session: Session, formation: Formation) -> None:
+    """Raise OutsideError for a bucket that would be made, and that is there: CloudFormation would find out late."""
+    account, kept = session.identity.account, "that bucket, unchanged; nothing was deployed"
+    buckets = Buckets(session.client("s3"), account, target.region)
+    with outside():
+        for team in target.teams:
+            new = formation.described(team_stack(target.stack, team.name)) is None
+            if new and buckets.is_there(team.bucket):
+                what = f"The bucket {team.bucket} of the team {team.name} is there already, and would have to be made."
+                raise OutsideError(what, kept, "give it another name in TARGET.yaml, and plan again", exit_code=FAILED)
+        results = f"{target.stack}-{account}-{target.region}"
+        if formation.described(target.stack) is None and buckets.is_there(results):
+            what = f"The bucket {results} is there already: something is left of an earlier stack."
+            how = f"remove what is left: spotbed destroy {target.stack} --target aws; then apply again"
+            raise OutsideError(what, kept, how, exit_code=FAILED)
 
 
 # the code -----------------------------------------------------------------------------------------------------------

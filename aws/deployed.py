@@ -68,7 +68,7 @@ def _address(name: str, outputs: Mapping[str, str], bucket: str) -> Address:
 
 def team_stacks(name: str, formation: Formation) -> list[Described]:
     """The stacks of a scheduler's teams."""
-    mine = [each for each in formation.ours() if tags_of(each)[TAG] == name and each["StackName"] != name]
+    mine = [each for each in formation.ours() if tags_of(each)[TAG] == name and TEAM_TAG in tags_of(each)]
     return sorted(mine, key=lambda each: str(each["StackName"]))
 
 

@@ -8,7 +8,7 @@ queue has left behind carries our tag, and goes last, with the bucket of the cod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -43,6 +43,7 @@ class Found:
     scheduler: Described | None
     teams: Sequence[Described]
     code: str
+    buckets: Sequence[str]  # of the stacks
 
     def stacks(self) -> list[str]:
         """In the order in which they are removed."""
@@ -84,22 +85,28 @@ class Removal:
         if there is None and not teams and not ours:
             what = f"There is nothing of a stack {self.name!r} in {region} of the account {self._buckets.account}."
             raise OutsideError(what, "everything as it was", "look in another --region or --profile", exit_code=FAILED)
-        return Found(self.name, there, teams, bucket if ours else "")
+        found = Found(self.name, there, teams, bucket if ours else "", ())
+        with outside():
+            return replace(found, buckets=[each for stack in found.stacks() for each in self._buckets_of(stack)])
+
+    def _buckets_of(self, stack: str) -> list[str]:
+        """Those that are there: a stack whose making has failed may name others."""
+        return [each for each in self._formation.resources(stack, _BUCKET) if self._buckets.is_there(each)]
 
     def run(self, found: Found, *, now: bool) -> None:
         """Remove it all; `now`: instances are terminated, whatever they do. Raises OutsideError with what is left."""
         with outside("what was not removed yet"):
             self._end_workers(found, now=now)
             for stack in found.stacks():
-                for bucket in self._formation.resources(stack, _BUCKET):
+                for bucket in self._buckets_of(stack):
                     self._empty(bucket)
                 kept = "the stacks that were not removed yet" if self.removed else "every stack"
                 self._formation.delete(stack, kept)
                 self.removed.append(Removed("stack", stack))
-            self._remove_rest(found.code)
+            left = self._remove_rest(found.code)
             if found.code:
                 self._remove_bucket(found.code)
-        self._refuse_left()
+        self._refuse_left(left)
 
     # workers --------------------------------------------------------------------------------------------------------
     def _end_workers(self, found: Found, *, now: bool) -> None:
@@ -157,8 +164,9 @@ class Removal:
         self._buckets.remove(bucket)
         self.removed.append(Removed("bucket", bucket))
 
-    def _remove_rest(self, code: str) -> None:
-        """What replaced resources have left behind; the bucket of the code goes last."""
+    def _remove_rest(self, code: str) -> list[str]:
+        """What replaced resources have left behind, if it has the stack's name; buckets that have another are told."""
+        left = []
         removers: dict[str, Callable[[str], object]] = {
             "dynamodb:table": lambda name: self._call("dynamodb", "delete_table", TableName=name),
             "logs:log-group": lambda name: self._call("logs", "delete_log_group", logGroupName=name),
@@ -167,7 +175,9 @@ class Removal:
         }
         for arn in self._tagged():
             kind, name = kind_of(arn)
-            if kind in removers and name != code:
+            if kind == "s3:" and not name.startswith(f"{self.name}-") and self._buckets.is_there(name):
+                left.append(name)
+            elif kind in removers and name != code and is_named_after(name, self.name):
                 try:
                     removers[kind](name)
                 except ClientError as error:
@@ -175,6 +185,7 @@ class Removal:
                         raise
                 else:
                     self.removed.append(Removed(kind.partition(":")[0], name))
+        return left
 
     def _delete_queue(self, name: str) -> None:
         sqs = self.session.client("sqs")
@@ -190,8 +201,9 @@ class Removal:
         pages = client.get_paginator("get_resources").paginate(TagFilters=[{"Key": TAG, "Values": [self.name]}])
         return [each["ResourceARN"] for page in pages for each in page["ResourceTagMappingList"]]
 
-    def _refuse_left(self) -> None:
-        """Raise OutsideError for instances that nobody of ours has launched: they are not ours to end."""
+    def _refuse_left(self, buckets: Sequence[str]) -> None:
+        """Raise OutsideError for instances that nobody of ours has launched, and for buckets of other names that carry
+        the tag: they are not ours to end."""
         try:
             pages = self._ec2.get_paginator("describe_instances").paginate(
                 Filters=[
@@ -206,6 +218,10 @@ class Removal:
             what = f"Instances with the tag {TAG}={self.name} still run, and bill: {', '.join(left[:_AT_ONCE])}."
             how = f"they were launched by hand: aws ec2 terminate-instances --instance-ids {' '.join(left[:_AT_ONCE])}"
             raise OutsideError(what, "these instances; all else was removed", how, exit_code=FAILED)
+        if buckets:
+            what = f"Buckets with the tag {TAG}={self.name} are left: {', '.join(buckets)}."
+            how = "a team's bucket that was renamed in TARGET.yaml stays: aws s3 rb --force s3://NAME removes it"
+            raise OutsideError(what, "these buckets; all else was removed", how, exit_code=FAILED)
 
 
 def kind_of(arn: str) -> tuple[str, str]:
@@ -216,6 +232,11 @@ def kind_of(arn: str) -> tuple[str, str]:
         if sign and kind in ("table", "log-group"):
             return f"{service}:{kind}", name.removesuffix(":*")
     return f"{service}:", rest
+
+
+def is_named_after(name: str, stack: str) -> bool:
+    """Whether a thing is called as those of the stack are: what only carries its tag is somebody's own."""
+    return name.rpartition("/")[2].startswith(f"{stack}-")
 
 
 def is_absent(error: ClientError) -> bool:

@@ -119,7 +119,9 @@ def test_from_a_plan_to_a_job_and_back_to_nothing(here: Path, ministack: Minista
     assert status["queues"]["jobs"] == status["queues"]["undelivered"] == 0
     assert set(status["pools"]) == {"c6i-1a"}
 
-    assert "Nothing was removed" in invoke("destroy", STACK, code=1, input="n\n").stderr
+    declined = invoke("destroy", STACK, code=1, input="n\n").stderr
+    assert "and the bucket acct-gpu-jobs with all that is in it" in declined
+    assert "Nothing was removed" in declined
     assert len(stacks(ministack)) == 3
     removed = document("destroy", STACK, "--yes")["removed"]
     assert [each["name"] for each in removed if each["what"] == "stack"] == ["acct-cpu-team", "acct-gpu-team", STACK]
@@ -182,7 +184,7 @@ def test_what_changed_is_shown_and_what_would_lose_data_is_asked(
 
     losing(monkeypatch)
     declined = invoke("apply", "PLAN", code=1, input="n\n")
-    assert "takes away what holds data" in declined.stderr
+    assert "This takes away records and" in declined.stderr
     assert "remove acct Jobs" in declined.stderr
     assert "Nothing was deployed." in declined.stderr
     assert "acct-jobs" in ministack.client("dynamodb").list_tables()["TableNames"]
@@ -231,6 +233,11 @@ def test_a_stack_of_somebody_else_is_left_alone(here: Path, ministack: Ministack
 
 def test_the_bucket_of_somebody_else_is_not_taken_for_the_code(here: Path, ministack: Ministack) -> None:
     name = f"{STACK}-code-{ACCOUNT}-{REGION}"
+    ministack.client("s3").create_bucket(Bucket="acct-gpu-jobs")
+    said = invoke("apply", "PLAN", code=4).stderr
+    assert "The bucket acct-gpu-jobs of the team gpu_team is there already, and would have to be made." in said
+    assert not ministack.client("s3").list_buckets(Prefix=name)["Buckets"]
+    ministack.client("s3").delete_bucket(Bucket="acct-gpu-jobs")
     ministack.client("s3").create_bucket(Bucket=name)
     said = invoke("apply", "PLAN", code=4).stderr
     assert f"The bucket {name} is there, and was not made by spotbed for the stack acct." in said

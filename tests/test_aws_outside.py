@@ -425,8 +425,11 @@ def test_instances_launched_by_hand_are_told_and_not_ended(removal: tuple[Remova
     instances = {"Reservations": [{"Instances": [{"InstanceId": "i-1"}, {"InstanceId": "i-2"}]}]}
     stubs.answers("ec2", "describe_instances", instances)
     with pytest.raises(OutsideError, match="still run, and bill: i-1, i-2") as raised:
-        mine._refuse_left()
+        mine._refuse_left([])
     assert "aws ec2 terminate-instances --instance-ids i-1 i-2" in str(raised.value)
+    stubs.answers("ec2", "describe_instances", {"Reservations": []})
+    with pytest.raises(OutsideError, match="with the tag spotbed:stack=eda are left: theirs"):
+        mine._refuse_left(["theirs"])
 
 
 def test_workers_that_do_not_end_are_told_with_the_way_to_end_them(removal: tuple[Removal, Stubs]) -> None:

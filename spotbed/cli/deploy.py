@@ -37,7 +37,7 @@ def apply(
         str | None, typer.Option(metavar="NAME", help="Of a local stack: its name; else the scenario's.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, should a table, bucket or queue be replaced or removed.")
+        bool, typer.Option("--yes", help="Do not ask, should a table, bucket, queue or group be replaced or removed.")
     ] = False,
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="That of the plan; any other is refused.")
@@ -146,7 +146,7 @@ def _in_short(prepared: Prepared) -> list[list[object]]:
 
 def _asks(prepared: Prepared) -> str:
     listed = ", ".join(f"{each.action} {each.stack} {each.resource}" for each in prepared.losses)
-    return f"This takes away what holds data ({listed}). What is replaced is kept aside, and no longer used. Go on?"
+    return f"This takes away {' and '.join(prepared.lost)}: {listed}. Go on?"
 
 
 @command(app)
@@ -214,7 +214,8 @@ def _destroy_there(
 
 def _asks_to_remove(found: Found, account: str, region: str) -> str:
     stacks = ", ".join(found.stacks()) or "what is left of it"
-    return f"Remove {stacks} from {region} of the account {account}, with all jobs, buckets and outputs?"
+    buckets = "".join(f", and the bucket {bucket} with all that is in it" for bucket in found.buckets)
+    return f"Remove {stacks} from {region} of the account {account}, with all jobs{buckets}?"
 
 
 def _show_removed(terminal: Terminal, removal: Removal) -> None:
