@@ -17,6 +17,7 @@ from render_stacks import write
 import aws.functions
 from aws.render import Template, as_json
 from aws.translate import _GONE, REBALANCE, WARNING
+from spotbed.services_preset import ServicesPreset
 
 FUNCTIONS = ("Intake", "Deliver", "Step", "Park", "Fleet", "Report", "Operate")
 # Where a statement allows something on every resource, and why.
@@ -171,7 +172,13 @@ def test_a_wrapper_writes_its_lease_and_nothing_that_decides() -> None:
     allowed = set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
     assert allowed & {"state", "version", "body", "queue_class", "sort", "attempts", "ended_ms", "cost_usd"} == set()
     text = (Path(__file__).resolve().parent.parent / "aws" / "wrapper.py").read_text("utf-8")
-    written = set(re.findall(r"(?:lease|self)\.write\((\w+)=", text)) | {"bucket", "checkpoint", "log", "output", "metrics"}
+    written = set(re.findall(r"(?:lease|self)\.write\((\w+)=", text)) | {
+        "bucket",
+        "checkpoint",
+        "log",
+        "output",
+        "metrics",
+    }
     assert all(f'"{name}"' in text or f"{name}=" in text for name in written)
     assert written | {"job_id", "epoch", "phase", "holder"} == allowed
 
@@ -335,6 +342,15 @@ def test_a_running_worker_ends_on_the_code_with_which_it_began() -> None:
     }
     variables = rendered("scheduler")["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["STATE_MACHINE_ARN"]["Fn::Sub"].endswith(":stateMachine:${AWS::StackName}-worker:live")
+
+
+def test_the_simulator_bills_the_alarms_and_metrics_that_are_made() -> None:
+    alarms = of_type(rendered("scheduler"), "AWS::CloudWatch::Alarm").values()
+    billed = [sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms]
+    own = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "spotbed"}
+    values = ServicesPreset.load()
+    assert (values.value("cloudwatch.alarms"), values.value("cloudwatch.metrics")) == (sum(billed), len(own))
+    assert len(alarms) == 6
 
 
 def test_alarms_say_nothing_while_nothing_is_measured() -> None:
