@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aws.checkout import Checkout
 from aws.drops import Folders
 from aws.measures import UNWATCHED, Measures
 from aws.store import Store, WorkerRow
@@ -139,6 +140,7 @@ class Control:
     folders: Folders | None = None  # the teams' buckets, for the function that takes in what is dropped there
     ours: str = ""  # the prefix below which we write, in any bucket
     tells_all: bool = False  # whether each transition of a job is published, or its end only
+    checkout: Checkout | None = None  # who is asked before a job with licences starts
     measures: Measures = UNWATCHED
     audit_ms: int = 0  # how often the fleet looks for lost jobs; 0 for never
     launch_stop_after: int = 0  # workers of a pool in a row that were never ready; then it launches no more. 0: goes on

@@ -18,6 +18,7 @@ from botocore.config import Config
 from aws import drops, jobs, workers
 from aws import fleet as fleet_function
 from aws import operate as orders
+from aws.checkout import PATIENT, FunctionCheckout
 from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.measures import EmbeddedMetrics
@@ -84,10 +85,15 @@ def control() -> Control:
         drops.S3Folders(client("s3")),
         given["PREFIX"],
         given.get("TRANSITIONS", "ends") == "all",
+        _checkout(given.get("CHECKOUT_FUNCTION", "")),
         EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
         round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
         int(given.get("LAUNCH_STOP_AFTER", "0")),
     )
+
+
+def _checkout(function: str) -> FunctionCheckout | None:
+    return FunctionCheckout(boto3.client("lambda", config=PATIENT), function) if function else None
 
 
 def intake(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
@@ -144,6 +150,8 @@ def _take_up(mine: Control, drop: drops.Drop, *, patient: bool) -> None:
 
 
 def _submit(mine: Control, given: Submission, *, patient: bool) -> None:
+    if given.ticket.spec.licences and mine.checkout is None:
+        raise BadMessage("licences: this stack has no checkout function (`checkout` of its target)")
     jobs.submit(mine, given.ticket, given.body, given.after, patient=patient)
 
 

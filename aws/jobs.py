@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from aws import attempts, measures
+from aws import attempts, licences, measures
 from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
 from aws.control import Control
 from aws.store import Item, JobRow, Write, packed
@@ -103,6 +103,9 @@ def hears(control: Control, job_id: str, event: Any) -> JobRow | None:
         if row is None:
             return None
         finish(control, row)
+        if licences.PARKED in row.item:
+            licences.unpark(control, row)
+            continue
         after, commands, writes = stepped(control, row, event)
         if after == row.record and not commands:  # late, or under an older epoch
             control.journal.step("job", job_id, event, ())
@@ -130,6 +133,8 @@ def written(control: Control, row: JobRow, after: Job, event: Any, commands: tup
     control.journal.step("job", job_id, event, commands)
     for place, command in enumerate(commands):
         _perform(control, after, command_id(job_id, row.version + 1, place), command)
+    if row.record.phase == "leased" != after.phase not in FINAL and not licences.give_back(control, row):
+        licences.remind(control, row)
     if control.tells_all and after.phase != row.record.phase:
         control.messages.moved(job_id, row.record.phase, after.phase)
     if after.phase in FINAL and row.record.phase not in FINAL:
@@ -148,10 +153,12 @@ def finish(control: Control, row: JobRow) -> None:
     for dependant in sorted(row.item.get("dependants", ())):
         _tell(control, dependant, job_id, done=done)
     control.messages.ended(job_id, row.record.phase, str(row.item["untold"]), attempts.told(row))
+    free = licences.give_back(control, row)
     told = Write(
         control.store.tables.jobs,
         {"job_id": job_id},
-        removes=["untold", "lease", "lease_until_ms"],
+        sets={} if free else {"lease_until_ms": control.now_ms() + control.policy.settings.tick_ms},
+        removes=["untold", "lease", "lease_until_ms"] if free else ["untold"],
         condition="#v = :v",
         names={"#v": "version"},
         values={"v": row.version},
@@ -266,12 +273,21 @@ def expire(control: Control, job_id: str) -> tuple[str, AttemptEnded] | None:
     if row is None or int(row.item.get("lease_until_ms", now + 1)) > now:
         return None
     finish(control, row)
-    if row.record.phase == "leased":
+    if row.record.phase in FINAL:
+        if "untold" not in row.item:  # it was told; the hook has not heard
+            licences.look_again(control, row)
+    elif row.item.get("timer") == licences.TIMER:
+        if licences.look_again(control, row):
+            wake(control, row.record, f"{job_id}/{row.version}/parked")
+    elif row.record.phase == "leased":
         epoch = row.record.epoch
         hears(control, job_id, LeaseExpired(now, epoch, row.safe_ms))
         return str(row.item.get("holder", "")), AttemptEnded(now, job_id, epoch, LEASE_LOST, 0, row.safe_ms)
-    if "timer" in row.item:
+    elif "timer" in row.item:
+        free = row.record.phase != "delayed" or licences.give_back(control, row)
         hears(control, job_id, TimerFired(now, str(row.item["timer"])))
+        if not free:
+            licences.remind(control, row)
     return None
 
 

@@ -154,6 +154,7 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
         retries=int(_number(message, "retries", defaults.retries)),
         checkpointable=bool(message.get("checkpointable", False)),
         timeout_ms=_ms(message, "timeout_s", defaults.timeout_ms),
+        licences=_licences(message.get("licences", {})),
     )
     deadline_ms = _ms(message, "deadline_s", -1)
     ticket = Ticket(
@@ -165,6 +166,14 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
     if spec.timeout_ms >= 0:
         body["timeout_s"] = spec.timeout_ms / 1000  # the wrapper ends the attempt
     return Submission(ticket, {**body, "commands": commands}, _after(message))
+
+
+def _licences(given: Any) -> tuple[tuple[str, int], ...]:
+    """{name: how many}."""
+    sane = isinstance(given, dict) and all(name and type(each) is int and each > 0 for name, each in given.items())
+    if not sane:
+        raise BadMessage("licences: names, each with a whole number of at least 1")
+    return tuple(sorted(given.items()))
 
 
 def _after(message: Mapping[str, Any]) -> tuple[str, ...]:

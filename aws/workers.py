@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aws import jobs
+from aws import jobs, licences
 from aws.classes import merged, served_by
 from aws.control import Control
-from aws.store import Item, WorkerRow, Write, packed, unpacked
+from aws.store import Item, JobRow, WorkerRow, Write, packed, unpacked
 from scheduler import worker as worker_role
 from scheduler.commands import (
     Checkpoint,
@@ -249,22 +249,27 @@ def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> No
 
 def claim(control: Control, row: WorkerRow, identity: str) -> None:
     """Take the first job that this worker can run, in one transaction with the answer in its inbox."""
-    pool = control.pools[row.pool]
+    pool, hook_answers = control.pools[row.pool], True
     for queue_class in served_by(pool, control.store.counters()):
         for job_id in control.store.candidates(queue_class):
-            if _claimed(control, row, identity, job_id):
+            found = control.store.job(job_id)
+            if found is None or found.record.phase != "queued" or licences.PARKED in found.item:
+                continue
+            if found.record.ticket.spec.licences:
+                if not hook_answers:
+                    continue
+                answer, found = licences.take(control, found, row.name)
+                hook_answers = answer != licences.SILENT
+                if answer != licences.GRANTED:
+                    continue
+            if _claimed(control, row, identity, found):
                 return
     answer = packed(NothingToClaim(control.now_ms()))
     control.store.append_event(row.name, identity, answer)
 
 
-def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bool:
+def _claimed(control: Control, row: WorkerRow, identity: str, found: JobRow) -> bool:
     """Whether the claim is settled: the job is this worker's, or an earlier try has had its answer."""
-    found = control.store.job(job_id)
-    if found is None:
-        return False
-    if found.record.phase != "queued":
-        return False
     pool = control.store.read(control.store.tables.fleet, {"key": f"pool#{row.pool}"}) or {}
     price = float(pool.get("usd_per_hour", control.pools[row.pool].on_demand_usd_per_hour))
     claimed = jobs.claim_writes(control, found, row.name, row.pool, price)
@@ -285,6 +290,8 @@ def _claimed(control: Control, row: WorkerRow, identity: str, job_id: str) -> bo
     if control.store.write(*writes, control.store.appended(row.name, identity, packed(answer))):
         jobs.written(control, found, leased, event, ())
         return True
+    if ticket.spec.licences:
+        licences.lost_claim(control, ticket.id, leased.epoch, row.name)
     again = control.store.worker(row.name)
     return again is None or again.version != row.version or any(each == identity for each, _ in again.inbox)
 
