@@ -32,7 +32,8 @@ _QUEUED = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
 
 @dataclass(frozen=True)
 class JobLine:
-    """A job as `jobs` shows it. Times in ms since 1970; `output` and `log` are where they lie in the bucket."""
+    """A job as `jobs` shows it. Times in ms since 1970; `output` and `log` are where they lie in the bucket. `cost_usd`
+    and `attempt_log` are as `aws.attempts` keeps them."""
 
     job_id: str
     phase: str
@@ -42,15 +43,17 @@ class JobLine:
     ended_ms: int | None
     exit_code: int | None
     holder: str
+    cost_usd: float
     output: str
     log: str
     metrics: Mapping[str, float]
+    attempt_log: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a stack's things are. `queues` has the URLs of jobs, finished, dead, and what else there is; below `prefix` of `bucket` lie
-    logs and outputs, and below that of `results` what belongs to the stack itself."""
+    """Where a stack's things are. `queues` has the URLs of jobs, finished, dead, and what else there is; below `prefix`
+    of `bucket` lie logs and outputs, and below that of `results` what belongs to the stack itself."""
 
     name: str
     tables: Tables
@@ -389,10 +392,21 @@ def _line(item: Mapping[str, Mapping[str, Any]]) -> JobLine:
         ended_ms=number("ended_ms"),
         exit_code=number("exit_code"),
         holder=text("holder"),
+        cost_usd=float(item.get("cost_usd", {}).get("N", 0.0)),
         output=text("output"),
         log=text("log"),
         metrics=json.loads(text("metrics") or "{}"),
+        attempt_log=[_attempt(each["M"]) for each in item.get("attempt_log", {}).get("L", ())],
     )
+
+
+def _attempt(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One attempt as plain values; all its numbers but the price are whole."""
+    found: dict[str, Any] = {}
+    for name, value in item.items():
+        ((kind, content),) = value.items()
+        found[name] = (float(content) if name == "usd_per_hour" else int(content)) if kind == "N" else content
+    return found
 
 
 def _pool(key: str, item: Mapping[str, Mapping[str, Any]]) -> PoolLine:

@@ -68,6 +68,9 @@ def test_what_was_compared_runs_here(folder: Path) -> None:
     assert document("cancel", "two")["phase"] == "cancelled"
     assert stack.LocalStack("my-small-one").wait(60)
     assert {job["job_id"]: job["phase"] for job in document("jobs")["jobs"]} == {"one": "done", "two": "cancelled"}
+    (attempt,) = document("jobs", "one")["attempt_log"]
+    assert (attempt["attempt"], attempt["cause"]) == (1, "done")
+    assert "one: done, about $0.0" in invoke("jobs", "one").stderr
     assert invoke("cancel", "one", code=1).stdout.splitlines()[-1].split() == ["one", "done"]
     assert invoke("logs", "one").stdout == "Hello World\n"
     assert document("logs", "one")["log"] == "Hello World\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,16 +131,46 @@ def submit(
 @command(app)
 def jobs(
     terminal: Terminal,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="One job: its last attempts.")] = None,
     stack: Name = None,
     target: Target = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """All jobs, in the order of submission."""
-    lines = chosen(stack, target, region, profile).jobs()
-    columns = ["job_id", "phase", "attempts", "interruptions", "exit_code", "holder"]
+    """All jobs, in the order of submission; or one with its attempts.
+
+    The cost is an estimate: time under a lease, at the pool's price.
+    """
+    mine = chosen(stack, target, region, profile)
+    if job is not None:
+        _show_job(terminal, mine.job(job))
+        return
+    lines = mine.jobs()
+    columns = ["job_id", "phase", "attempts", "interruptions", "exit_code", "cost_usd", "holder"]
     rows = [[getattr(line, column) for column in columns] for line in lines]
     terminal.result(Table(columns, rows), {"jobs": [asdict(line) for line in lines]}, data=lambda: _all(lines))
+
+
+def _show_job(terminal: Terminal, line: JobLine) -> None:
+    from spotbed.scenario.units import format_timestamp
+
+    def at(ms: int | None) -> str:
+        return "" if ms is None else format_timestamp(datetime.fromtimestamp(ms // 1000, UTC))
+
+    rows = [
+        [
+            each["attempt"],
+            each["pool"],
+            each["worker"],
+            at(each["started_ms"]),
+            at(each.get("ended_ms")),
+            each.get("cause"),
+        ]
+        for each in line.attempt_log
+    ]
+    columns = ["attempt", "pool", "worker", "started", "ended", "cause"]
+    terminal.result(Table(columns, rows), asdict(line))
+    terminal.note(f"{line.job_id}: {line.phase}, about ${line.cost_usd:,.4f}")
 
 
 def _all(lines: Sequence[JobLine]) -> Table:
