@@ -78,6 +78,8 @@ def test_a_kept_journal_passes_and_its_services_are_written(folder: Path) -> Non
     assert {row["name"] for row in found["rows"] if row["what"] == "metric"} == set(METRIC_NAMES)
     assert {row["what"] for row in found["latencies"]} >= {"report", "start", "boot", "launch", "worker_start"}
     assert all(row["passed"] for row in found["rows"])
+    assert found["canary"]["action"] == "wait"
+    assert "the canary takes 10 minutes" in found["canary"]["reasons"][0]
     held = {each["name"]: each for each in found["prediction"]}
     assert not held["cost_usd_per_1000_jobs"]["binding"]
     assert "jobs_done" not in held  # another number of jobs than was predicted

@@ -18,9 +18,10 @@ from spotbed.cli.tables import Format, Table, to_markdown, to_text
 from spotbed.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from aws.canary import Decision
     from aws.stack import Stack
     from spotbed.verify.lines import Line
-    from spotbed.verify.replay import Deployed
+    from spotbed.verify.replay import Deployed, Run
     from spotbed.verify.verdict import Verdict
 
 app = typer.Typer()
@@ -88,7 +89,8 @@ def verify(
         services=fitted.preset if as_measured else None,
         binding=not is_local,
     )
-    _show(terminal, found, [asdict(row) for row in fitted.rows])
+    canary = _canary(run, found, planned["prediction"])
+    _show(terminal, found, canary, [asdict(row) for row in fitted.rows])
     if write is not None:
         from spotbed.files import write_text
 
@@ -96,7 +98,26 @@ def verify(
         terminal.note(f"Written: {write}. In a scenario: services: {{preset: {write}}}")
     if is_local and found.held:
         terminal.note("A local stack is no EC2: what was predicted is shown, and does not decide.")
-    return OK if found.passed else GATE_FAILED
+    goes_back = canary.action == "roll back" and not is_local
+    return GATE_FAILED if goes_back or not found.passed else OK
+
+
+def _canary(run: Run, found: Verdict, prediction: Mapping[str, Any]) -> Decision:
+    """What the canary's rule says of the whole run."""
+    from aws.canary import Window, decide, most_within
+    from aws.prediction import Prediction, limits
+
+    jobs, live = run.seen.jobs.values(), found.live.metrics
+    window = Window(
+        seconds=(run.seen.last_ms - run.seen.first_ms) / 1000,
+        jobs_done=int(live["jobs_done"]),
+        duplicate_completions=int(live["duplicate_completions"]),
+        lost_jobs=int(live["jobs_lost"]),
+        dead_letters=most_within([job.end_ms for job in jobs if job.given_up], "DeadLetters"),
+        deadline_misses=most_within([job.ticket.deadline_ms for job in jobs if job.missed], "DeadlineMisses"),
+        cost_usd=live["cost_usd"],
+    )
+    return decide(limits(Prediction.model_validate(prediction)), window)
 
 
 def _lines_and_plan(
@@ -173,7 +194,7 @@ _ROW = ["what", "name", "live", "replayed", "error", "limit", "passed"]
 _HELD = ["name", "live", "low", "high", "inside"]
 
 
-def _show(terminal: Terminal, found: Verdict, latencies: Sequence[dict[str, Any]]) -> None:
+def _show(terminal: Terminal, found: Verdict, canary: Decision, latencies: Sequence[dict[str, Any]]) -> None:
     rows = [asdict(row) for row in found.rows]
     document = {
         "schema_version": 1,
@@ -181,6 +202,7 @@ def _show(terminal: Terminal, found: Verdict, latencies: Sequence[dict[str, Any]
         "rows": rows,
         "prediction": [asdict(each) for each in found.held],
         "checks": [asdict(each) for each in found.checks],
+        "canary": asdict(canary),
         "latencies": list(latencies),
         "notes": list(found.notes),
     }
@@ -188,7 +210,8 @@ def _show(terminal: Terminal, found: Verdict, latencies: Sequence[dict[str, Any]
         terminal.result(Table.of_records(rows), document)
     else:
         blocks = [_block(terminal, title, table) for title, table in _tables(found, rows, latencies)]
-        terminal.text("\n\n".join([*blocks, *found.notes]))
+        rule = f"As a canary: {'; '.join([canary.action, *canary.reasons])}."
+        terminal.text("\n\n".join([*blocks, rule, *found.notes]))
     for row in found.rows:
         if not row.passed:
             terminal.alert(f"limit broken: {row.name}: {row.live:g} live, {row.replayed:g} played again ({row.why})")

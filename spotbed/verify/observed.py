@@ -38,6 +38,16 @@ class SeenJob:
     completions: int = 0
     submissions: int = 0
 
+    @property
+    def given_up(self) -> bool:
+        return self.status == metering.GAVE_UP
+
+    @property
+    def missed(self) -> bool:
+        """Whether it has a deadline by which it was not done."""
+        by_ms = self.ticket.deadline_ms
+        return by_ms != NEVER and not (self.status == metering.DONE and self.end_ms <= by_ms)
+
 
 @dataclass(slots=True)
 class SeenAttempt:
