@@ -120,7 +120,7 @@ def test_from_a_plan_to_a_job_and_back_to_nothing(here: Path, ministack: Minista
     assert set(status["pools"]) == {"c6i-1a"}
 
     declined = invoke("destroy", STACK, code=1, input="n\n").stderr
-    assert "and the bucket acct-gpu-jobs with all that is in it" in declined
+    assert f"all that is in the buckets acct-cpu-jobs, acct-gpu-jobs, {results}?" in declined
     assert "Nothing was removed" in declined
     assert len(stacks(ministack)) == 3
     removed = document("destroy", STACK, "--yes")["removed"]

@@ -58,6 +58,7 @@ def test_what_was_compared_runs_here(folder: Path) -> None:
     assert "Start one" in invoke("jobs", code=2).stderr
     made = document("apply", "PLAN", "--target", "local")
     assert made["rows"][0]["stack"] == "my-small-one"
+    assert stack.LocalStack("my-small-one").plan() == json.loads(Path("PLAN").read_text())
     assert "is there already" in invoke("apply", "PLAN", "--target", "local", code=4).stderr
 
     Path("jobs.jsonl").write_text(

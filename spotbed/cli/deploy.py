@@ -214,8 +214,8 @@ def _destroy_there(
 
 def _asks_to_remove(found: Found, account: str, region: str) -> str:
     stacks = ", ".join(found.stacks()) or "what is left of it"
-    buckets = "".join(f", and the bucket {bucket} with all that is in it" for bucket in found.buckets)
-    return f"Remove {stacks} from {region} of the account {account}, with all jobs{buckets}?"
+    full = f" and all that is in the buckets {', '.join(found.buckets)}" if found.buckets else ""
+    return f"Remove {stacks} from {region} of the account {account}, with all jobs{full}?"
 
 
 def _show_removed(terminal: Terminal, removal: Removal) -> None:
