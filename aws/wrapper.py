@@ -269,8 +269,8 @@ class Bucket:
                 count += 1
         return count
 
-    def send_all(self, folder: Path, names: Sequence[str], prefix: str) -> list[str]:
-        """Upload files of a folder; where they lie below the prefix."""
+    def send_all(self, folder: Path, names: Sequence[str], prefix: str, **extra: str) -> list[str]:
+        """Upload files of a folder, with `extra` of PutObject; where they lie below the prefix."""
         sent = []
         for name in names:
             self._lease.check()
@@ -278,7 +278,7 @@ class Bucket:
             if opened is not None:
                 sent.append(key_of(name))
                 with opened:
-                    self.client.upload_fileobj(opened, self.name, prefix + sent[-1])
+                    self.client.upload_fileobj(opened, self.name, prefix + sent[-1], ExtraArgs=extra)
         return sent
 
     def put(self, key: str, document: Any) -> None:
@@ -548,7 +548,7 @@ class Attempt:
     def _save(self, progress_ms: int) -> None:
         self.saves += 1
         prefix = f"{self.prefix}checkpoint-{self.saves}/"
-        self.bucket.send_all(self.kept, files_below(self.kept), prefix)
+        self.bucket.send_all(self.kept, files_below(self.kept), prefix, Tagging="spotbed=checkpoint")  # which expires
         if self._progress_ms() != progress_ms:  # written while we read: the next look takes the newer one
             self.bucket.remove(prefix)
             return

@@ -204,6 +204,16 @@ def test_queues_and_buckets_are_encrypted_and_private(template: Template) -> Non
         assert "AbortIncompleteMultipartUpload" in json.dumps(bucket["LifecycleConfiguration"])
 
 
+def test_checkpoints_that_nobody_takes_up_go_by_the_tag_that_wrappers_give_them() -> None:
+    text = (Path(__file__).resolve().parent.parent / "aws" / "wrapper.py").read_text("utf-8")
+    (bucket,) = of_type(rendered("bucket"), "AWS::S3::Bucket").values()
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    (tag,) = rules["Checkpoints"]["TagFilters"]
+    assert f'Tagging="{tag["Key"]}={tag["Value"]}"' in text
+    granted = role_actions(rendered("resources"))["InstanceRole"]
+    assert {"s3:PutObjectTagging", "s3:PutObject"} <= granted
+
+
 def test_every_queue_bucket_and_topic_refuses_what_is_not_encrypted(template: Template) -> None:
     kinds = {"AWS::SQS::Queue": "Queues", "AWS::S3::Bucket": "Bucket", "AWS::SNS::Topic": "Topics"}
     for kind, key in kinds.items():
