@@ -26,7 +26,7 @@ from aws.policy import policy_from
 from aws.store import Store, Tables, packed, unpacked
 from aws.translate import BadMessage, Submission, from_eventbridge, from_message, timer_of
 from scheduler.codec import encode
-from scheduler.events import InterruptionSeen, Woken
+from scheduler.events import InterruptionSeen, Ready, Woken
 
 # One layer of retries with an end: what still fails is tried again by Step Functions, EventBridge or SQS.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10)
@@ -173,7 +173,10 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
         return {}
     if "worker" in event:
         heard = unpacked(json.dumps(event["event"]))
-        if workers.deliver(mine, event["worker"], event["id"], packed(heard)) and "attempt" in event:
+        new = workers.deliver(mine, event["worker"], event["id"], packed(heard))
+        if not new and isinstance(heard, Ready) and mine.store.worker(event["worker"]) is None:
+            raise LookupError(f"no worker {event['worker']!r} is known yet")  # who called calls again
+        if new and "attempt" in event:
             body = {"worker": event["worker"], "epoch": heard.epoch, "cause": heard.cause, **event["attempt"]}
             mine.journal.fact(heard.at_ms, "attempt", heard.job, body)
         return {}

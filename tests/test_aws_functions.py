@@ -20,7 +20,7 @@ from aws.store import packed
 from aws.translate import BadMessage, from_eventbridge, from_message
 from scheduler.codec import encode
 from scheduler.commands import Launch
-from scheduler.events import Lost, Notice, Rebalance
+from scheduler.events import Lost, Notice, Ready, Rebalance
 from scheduler.policies.place import LowestPrice, OnDemandFallback
 
 HELLO = {
@@ -169,6 +169,17 @@ def test_an_event_for_a_worker_that_nobody_knows_changes_nothing(made: World) ->
     functions.deliver({"worker": "i-unknown", "id": "x", "event": encode(Lost(1))}, None, made.control)
     workers.deliver(made.control, "i-unknown", "y", packed(Lost(1)))
     assert list(made.control.store.unfinished()) == []
+
+
+def test_a_worker_that_is_ready_before_it_is_known_is_told_to_come_again(made: World) -> None:
+    ready = {"worker": "w1", "id": "w1/ready", "event": encode(Ready(1))}
+    with pytest.raises(LookupError, match="no worker 'w1' is known yet"):
+        functions.deliver(ready, None, made.control)
+    launch_one(made)
+    for _ in range(2):
+        functions.deliver(ready, None, made.control)
+    heard = [entry.kind for entry in made.journal.entries if entry.subject == "w1" and entry.what == "event"]
+    assert heard.count("Ready") == 1
 
 
 # policies and keys --------------------------------------------------------------------------------------------------
