@@ -189,7 +189,7 @@ def test_what_we_write_lies_below_one_prefix(root: Path) -> None:
     prefix = rendered("scheduler")["Globals"]["Function"]["Environment"]["Variables"]["PREFIX"]
     assert f'"prefix": "{prefix}"' in (root / "aws" / "templates" / "boot-linux.sh").read_text("utf-8")
     rules = of_type(rendered("resources"), "AWS::S3::Bucket")["Bucket"]["LifecycleConfiguration"]["Rules"]
-    assert [rule["Prefix"] for rule in rules if "Prefix" in rule] == [f"{prefix}jobs/"]
+    assert [rule["Prefix"] for rule in rules if "Prefix" in rule] == [f"{prefix}jobs/", f"{prefix}drop/"]
 
 
 def test_the_example_of_a_target_is_rendered(root: Path) -> None:
