@@ -195,10 +195,8 @@ def _refuse_taken(target: Target, session: Session, formation: Formation) -> Non
 # the code -----------------------------------------------------------------------------------------------------------
 def _upload(plan: Plan, target: Target, session: Session, *, gradual: bool) -> list[Wanted]:
     """Put the package, the wrapper and the templates where CloudFormation finds them, by the hash of their content."""
-    account = session.identity.account
-    bucket = code_bucket(target.stack, account, target.region)
-    buckets = Buckets(session.client("s3"), account, target.region)
-    buckets.provide(bucket, target.stack, target.tags)
+    buckets = Buckets(session.client("s3"), session.identity.account, target.region)
+    bucket = _code_bucket(target, buckets)
 
     def put(kind: str, content: bytes, suffix: str) -> str:
         key = f"{PREFIX}{kind}/{PackagedFile(kind, content).sha256}{suffix}"
@@ -218,6 +216,19 @@ def _upload(plan: Plan, target: Target, session: Session, *, gradual: bool) -> l
         )
         for each in stacks
     ]
+
+
+def _code_bucket(target: Target, buckets: Buckets) -> str:
+    """The target's own, which must be there; else one of the stack's, made if it is missing. Raises OutsideError."""
+    if target.code_bucket is None:
+        bucket = code_bucket(target.stack, buckets.account, target.region)
+        buckets.provide(bucket, target.stack, target.tags)
+        return bucket
+    if not buckets.is_there(target.code_bucket):
+        what = f"There is no bucket {target.code_bucket} for the code."
+        how = "make it, or leave code_bucket out of TARGET.yaml: then one is made; plan again"
+        raise OutsideError(what, "every stack as it was", how, exit_code=FAILED)
+    return target.code_bucket
 
 
 def _tags(target: Target, team: str) -> Mapping[str, str]:

@@ -190,7 +190,7 @@ class Formation:
             done = {each["LogicalResourceId"] for each in events if each["ResourceStatus"].endswith("_COMPLETE")}
             now = next((each for each in reversed(events) if each["ResourceType"] != _STACK), None)
             what = f"{now['ResourceStatus']} {now['LogicalResourceId']}" if now else found
-            self.heard(min(len(done), total), total, what)
+            self.heard(min(len(done), total), total, f"{_name_of(stack)}: {what}")
         raise AssertionError  # _times raises
 
     def _status(self, stack: str) -> str:
@@ -272,6 +272,11 @@ def next_step(name: str, status: str) -> str:
 def look(name: str) -> str:
     """How to see what CloudFormation does."""
     return f"aws cloudformation describe-stack-events --stack-name {name}"
+
+
+def _name_of(stack: str) -> str:
+    """The name of a stack, which may be given by its ARN."""
+    return stack.split("/")[1] if stack.startswith("arn:") else stack
 
 
 def _action(change: Mapping[str, Any]) -> str:

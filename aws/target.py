@@ -214,6 +214,7 @@ class Target(Section):
     stack: StackName = Field(description="what the stack is called; the tag that workers carry is named after it")
     region: Region
     account: Account | None = Field(None, description="where alone it may be deployed; by default where you log in")
+    code_bucket: Bucket | None = Field(None, description="your own for the code; by default one is made")
     network: Network = Field(as_written({}), description="where instances run")
     images: Images
     teams: Annotated[Several[Team], Field(min_length=1, max_length=100)]

@@ -243,6 +243,20 @@ def test_the_bucket_of_somebody_else_is_not_taken_for_the_code(here: Path, minis
     assert f"The bucket {name} is there, and was not made by spotbed for the stack acct." in said
 
 
+def test_a_bucket_of_the_targets_own_holds_the_code_and_is_not_removed(here: Path, ministack: Ministack) -> None:
+    own = "acct-own-code"
+    write_plan(planned({**ACCOUNTS, "code_bucket": own}), here / "PLAN")
+    assert f"There is no bucket {own} for the code." in invoke("apply", "PLAN", code=4).stderr
+    s3 = ministack.client("s3")
+    s3.create_bucket(Bucket=own)
+    invoke("apply", "PLAN")
+    assert {each["Key"].split("/")[1] for each in s3.list_objects_v2(Bucket=own)["Contents"]} == {
+        "functions", "wrapper", "templates",
+    }  # fmt: skip
+    invoke("destroy", STACK, "--yes")
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"] if each["Name"].startswith(STACK)] == [own]
+
+
 def test_a_plan_is_read_back_from_the_stack(here: Path) -> None:
     from datetime import UTC, datetime
 

@@ -339,7 +339,7 @@ def test_how_far_it_is_is_told_while_it_waits() -> None:
     formation = Formation(cloud.formation.client, FAST, lambda *said: heard.append(said))
     cloud.executes("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", events=EVENTS)
     formation.perform(cloud.change_set, "")
-    assert heard == [(0, 1, "CREATE_FAILED Fleet")]
+    assert heard == [(0, 1, "eda: CREATE_FAILED Fleet")]
 
 
 def test_a_wait_without_end_ends() -> None:
