@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from aws.change_set import changes
@@ -39,6 +41,12 @@ _NONE = "0" * 64
 
 def planned(target: dict[str, Any] | None = TARGET, *, pools: int = 1, age: timedelta = timedelta()) -> Plan:
     """A plan that fits the code here. `pools` are of c6i.xlarge, at most six instances each."""
+    return _planned(json.dumps(target), pools, age)
+
+
+@cache
+def _planned(text: str, pools: int, age: timedelta) -> Plan:
+    target = json.loads(text)
     made = None if target is None else Target.model_validate(target, context=Reading())
     stack = NO_STACK if made is None else made.stack
     policy = policy_document(_POLICY, "spot-only")

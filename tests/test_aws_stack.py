@@ -48,7 +48,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
-        dynamodb, s3, sqs = (boto3.client(name, REGION) for name in ("dynamodb", "s3", "sqs"))  # type: ignore[call-overload]
+        dynamodb, s3, sqs = (boto3.client(name, REGION) for name in ("dynamodb", "s3", "sqs"))
         make_tables(dynamodb, cloud.TABLES)
         s3.create_bucket(Bucket=BUCKET)
         url = sqs.create_queue(QueueName="jobs")["QueueUrl"]
