@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -64,9 +64,11 @@ class _Finder(MetaPathFinder):
 
 
 @contextmanager
-def fresh_modules(mutant: Mutant | None) -> Iterator[None]:
-    """Inside, our packages are imported anew, with the mutant in its place; afterwards the old ones are back."""
-    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in _OURS}
+def fresh_modules(mutant: Mutant | None, also: Collection[str] = ()) -> Iterator[None]:
+    """Inside, our packages are imported anew (and those of `also`), with the mutant in its place; afterwards the old
+    ones are back."""
+    ours = _OURS.union(also)
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ours}
     finder = None if mutant is None else _Finder(mutant)
     if finder is not None:
         sys.meta_path.insert(0, finder)
@@ -75,6 +77,6 @@ def fresh_modules(mutant: Mutant | None) -> Iterator[None]:
     finally:
         if finder is not None:
             sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
             del sys.modules[name]
         sys.modules.update(kept)
