@@ -32,6 +32,7 @@ class PoolSpec:
     gpus: int
     on_demand_usd_per_hour: float
     group: str = ""
+    os: str = "linux"  # which of our documents runs attempts there
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Target(Protocol):
 
     def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
         """Ask for instances, once for each command id."""
+        ...
+
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        """Ask no longer for instances that have not come."""
         ...
 
     def live(self) -> Mapping[str, str]:
@@ -121,6 +126,18 @@ class Messages(Protocol):
         ...
 
 
+class Results(Protocol):
+    """What wrappers have kept in the bucket."""
+
+    def ends(self, job_id: str) -> Mapping[int, str]:
+        """Attempt -> how it ended, of those whose log was kept."""
+        ...
+
+    def holds(self, prefix: str) -> bool:
+        """Whether anything lies below a prefix."""
+        ...
+
+
 @dataclass(frozen=True)
 class Control:
     """What a function has. `now_ms` is the only clock."""
@@ -144,3 +161,4 @@ class Control:
     measures: Measures = UNWATCHED
     audit_ms: int = 0  # how often the fleet looks for lost jobs; 0 for never
     launch_stop_after: int = 0  # workers of a pool in a row that were never ready; then it launches no more. 0: goes on
+    results: Results | None = None  # what wrappers have kept, for a rebuild after a loss of tables

@@ -120,6 +120,9 @@ class EcsTarget:
             self._say(name, f"{name}/ready", packed(Ready(self._now_ms())))
         return Launched(count, names)
 
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        """A place is there as soon as it is asked for."""
+
     def live(self) -> Mapping[str, str]:
         """Workers that have a task; a place without one needs nothing that could be gone."""
         return {tags[WORKER]: tags[POOL] for _, tags in self._tasks() if WORKER in tags and POOL in tags}

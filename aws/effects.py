@@ -107,13 +107,20 @@ class DelayedMessages:
 
 
 class Ec2Fleet:
-    """Instances of Auto Scaling groups, one group for each pool; attempts run by our SSM document."""
+    """Instances of Auto Scaling groups, one group for each pool; attempts run by our SSM documents, which `documents`
+    names by operating system."""
 
     def __init__(
-        self, ssm: Any, autoscaling: Any, ec2: Any, document: str, pools: Mapping[str, PoolSpec], now: Callable[[], Any]
+        self,
+        ssm: Any,
+        autoscaling: Any,
+        ec2: Any,
+        documents: Mapping[str, str],
+        pools: Mapping[str, PoolSpec],
+        now: Callable[[], Any],
     ) -> None:
         self._ssm, self._autoscaling, self._ec2 = ssm, autoscaling, ec2
-        self._document, self._pools, self._now = document, pools, now
+        self._documents, self._pools, self._now = documents, pools, now
 
     def start(self, worker: WorkerRow, command: Start) -> bool:
         return self._send(
@@ -140,9 +147,10 @@ class Ec2Fleet:
         )
 
     def _send(self, worker: WorkerRow, parameters: Mapping[str, Sequence[str]]) -> bool:
+        document = self._documents[self._pools[worker.pool].os]
         try:
             self._ssm.send_command(
-                InstanceIds=[instance_of(worker.name)], DocumentName=self._document, Parameters=dict(parameters)
+                InstanceIds=[instance_of(worker.name)], DocumentName=document, Parameters=dict(parameters)
             )
         except ClientError as error:
             if _code(error) in _NO_INSTANCE:
@@ -174,6 +182,14 @@ class Ec2Fleet:
         wanted = min(desired + count, int(found[0]["MaxSize"]))
         self._autoscaling.set_desired_capacity(AutoScalingGroupName=pool.group, DesiredCapacity=wanted)
         return Launched(wanted - desired, reason="max")
+
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[pool.group])["AutoScalingGroups"]
+        if found:
+            desired, there = int(found[0]["DesiredCapacity"]), len(found[0]["Instances"])
+            wanted = max(there, desired - count)
+            if wanted < desired:
+                self._autoscaling.set_desired_capacity(AutoScalingGroupName=pool.group, DesiredCapacity=wanted)
 
     def live(self) -> Mapping[str, str]:
         pools = {pool.group: pool.id for pool in self._pools.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws import jobs, measures, operate, workers
+from aws import jobs, launches, measures, operate, workers
 from aws.classes import spec_of
 from aws.control import Control, PoolSpec
 from aws.store import Item, WorkerRow, Write, packed, unpacked
@@ -29,10 +29,12 @@ STATE = operate.FLEET
 def tick(control: Control) -> None:
     """Do what a tick that broke off has left, reap, then decide, if anything waits or the policy moves jobs."""
     perform_outbox(control)
-    reap(control)
+    live, rows = reap(control)
     _audit(control)
     counters = control.store.counters()
     _stop_launches(control, counters)
+    for pool, (count, why) in launches.settle(control, counters, live, rows).items():
+        hears(control, LaunchFailed(control.now_ms(), pool, count, why))
     switch = counters.get(operate.SWITCH, {})
     if switch.get("drains"):
         operate.let_go(control, int(switch["since_ms"]))
@@ -44,11 +46,13 @@ def tick(control: Control) -> None:
 
 
 def _audit(control: Control) -> None:
-    """Look for jobs of which nothing will be heard, as often as `audit_ms` says: in the tick after each multiple."""
+    """Look for jobs of which nothing will be heard, as often as `audit_ms` says: in the tick after each multiple, and
+    each time in another part of the table."""
     now, every_ms = control.now_ms(), control.audit_ms
     if not every_ms or now // every_ms == (now - control.policy.settings.tick_ms) // every_ms:
         return
-    found = measures.lost(control.store, now, control.policy.settings.lease_ms)
+    part = now // every_ms % measures.PARTS
+    found = measures.lost(control.store, now, control.policy.settings.lease_ms, part, measures.PARTS)
     control.measures.put(now, {measures.LOST: len(found)}, jobs=found[: measures.SHOWN])
 
 
@@ -67,10 +71,11 @@ def _stop_launches(control: Control, counters: dict[str, Item]) -> None:
             control.store.write(Write(control.store.tables.fleet, {"key": key}, sets={"launch_stopped": why}))
 
 
-def reap(control: Control) -> None:
+def reap(control: Control) -> tuple[Mapping[str, str], dict[str, WorkerRow]]:
     """Leases and timers that are due; and workers whose instance is gone without a word. One that runs a job shows
-    that by its lease, any other by what it has not done for as long as a lease."""
-    live = control.target.live()
+    that by its lease, any other by what it has not done for as long as a lease. Returns the instances that are there,
+    and the workers that are not gone."""
+    live, rows = control.target.live(), {}
     for job_id in control.store.due(control.now_ms()):
         expired = jobs.expire(control, job_id)
         if expired is None:
@@ -81,11 +86,13 @@ def reap(control: Control) -> None:
         elif holder:
             workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))
     for row in control.store.unfinished():
+        rows[row.name] = row
         silent_ms = control.now_ms() - row.changed_ms
         if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
             workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
         elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
             _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)
+    return live, rows
 
 
 def _nudge(control: Control, row: WorkerRow, *, is_silent: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from aws import drops, jobs, workers
+from aws import drops, jobs, launches, workers
 from aws import fleet as fleet_function
 from aws import operate as orders
 from aws.checkout import PATIENT, FunctionCheckout
@@ -31,7 +31,7 @@ from scheduler.events import InterruptionSeen, Ready, Woken
 # One layer of retries with an end: what still fails is tried again by Step Functions, EventBridge or SQS.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10)
 PATIENCE = 4  # how often a message comes that waits for a job which nobody knows; the queue gives up after 5
-LAUNCHED = "EC2 Instance Launch Successful"
+LAUNCHED, NOT_LAUNCHED = "EC2 Instance Launch Successful", "EC2 Instance Launch Unsuccessful"
 
 
 class LogJournal:
@@ -69,7 +69,7 @@ def control() -> Control:
             client("ssm"),
             client("autoscaling"),
             client("ec2"),
-            given["DOCUMENT"],
+            {"linux": given["DOCUMENT"], "windows": given["WINDOWS_DOCUMENT"]},
             pools,
             lambda: dt.datetime.now(dt.UTC),
         ),
@@ -80,15 +80,15 @@ def control() -> Control:
         LogJournal(),
         pools,
         lambda: time.time_ns() // 1_000_000,
-        float(given.get("BUDGET_USD", "0")),
-        given.get("LAUNCHES", "on") == "on",
-        drops.S3Folders(client("s3")),
-        given["PREFIX"],
-        given.get("TRANSITIONS", "ends") == "all",
-        _checkout(given.get("CHECKOUT_FUNCTION", "")),
-        EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
-        round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
-        int(given.get("LAUNCH_STOP_AFTER", "0")),
+        budget_usd=float(given.get("BUDGET_USD", "0")),
+        launches=given.get("LAUNCHES", "on") == "on",
+        folders=drops.S3Folders(client("s3")),
+        ours=given["PREFIX"],
+        tells_all=given.get("TRANSITIONS", "ends") == "all",
+        checkout=_checkout(given.get("CHECKOUT_FUNCTION", "")),
+        measures=EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
+        audit_ms=round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
+        launch_stop_after=int(given.get("LAUNCH_STOP_AFTER", "0")),
     )
 
 
@@ -182,6 +182,9 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
         return {}
     if event.get("detail-type") == LAUNCHED:
         _launched(mine, event["detail"])
+        return {}
+    if event.get("detail-type") == NOT_LAUNCHED:
+        launches.refused(mine, event["detail"])
         return {}
     heard = from_eventbridge(event, mine.now_ms())
     if heard is not None:

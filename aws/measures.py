@@ -15,6 +15,7 @@ from aws.store import Item, JobRow, Store
 
 NAMESPACE, DIMENSION = "spotbed", "Stack"
 DUPLICATE, LOST, COST, MISSES = "DuplicateCompletions", "LostJobs", "CostPerJobUsd", "DeadlineMisses"
+PARTS = 12  # of the job table; each look of the fleet is at one of them, which bounds what looking costs
 SHOWN = 10  # ids of lost jobs in a line
 
 
@@ -58,10 +59,11 @@ def of_end(before: JobRow, after: JobRow) -> dict[str, float]:
     }
 
 
-def lost(store: Store, now_ms: int, after_ms: int) -> list[str]:
+def lost(store: Store, now_ms: int, after_ms: int, part: int = 0, parts: int = 1) -> list[str]:
     """Jobs of which nothing will ever be heard: open, and neither waiting in a class, nor under a lease or a timer, nor
-    waiting for another job; or late by more than `after_ms`, so that the reaper does not find them. Reads the table."""
-    return [str(item["job_id"]) for item in store.open_jobs() if _is_lost(item, now_ms - after_ms)]
+    waiting for another job; or late by more than `after_ms`, so that the reaper does not find them. Reads the table, or
+    one of so many parts of it."""
+    return [str(item["job_id"]) for item in store.open_jobs(part, parts) if _is_lost(item, now_ms - after_ms)]
 
 
 def _is_lost(item: Item, before_ms: int) -> bool:

@@ -77,7 +77,7 @@ class PlannedPool(Section):
 
     def spec(self) -> dict[str, Any]:
         """What the functions are told of it: the fields of aws.control.PoolSpec."""
-        return self.model_dump(exclude={"os", "arch"})
+        return self.model_dump(exclude={"arch"})
 
 
 class Hashes(Section):

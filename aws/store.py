@@ -246,8 +246,8 @@ class Store:
         )
         return [item["job_id"] for item in found]
 
-    def open_jobs(self) -> Iterator[Item]:
-        """What stands about jobs that have not ended, apart from the record; reads the whole table."""
+    def open_jobs(self, part: int, parts: int) -> Iterator[Item]:
+        """What stands about jobs that have not ended, apart from the record; reads this part of the table."""
         names = ("job_id", "phase", "lease", "lease_until_ms", "queue_class", "waits_on", "submitted_ms")
         request: Item = {
             "TableName": self.tables.jobs,
@@ -255,7 +255,19 @@ class Store:
             "ExpressionAttributeNames": {f"#{number}": name for number, name in enumerate(names)},
             "FilterExpression": "NOT #1 IN (:d, :f, :c)",
             "ExpressionAttributeValues": _item({":d": "done", ":f": "failed", ":c": "cancelled"}),
+            "Segment": part,
+            "TotalSegments": parts,
         }
+        while True:
+            page = self._client.scan(**request)
+            yield from map(_value, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def items(self, table: str) -> Iterator[Item]:
+        """Every item of a table, one page after the other."""
+        request: Item = {"TableName": table, "ConsistentRead": True}
         while True:
             page = self._client.scan(**request)
             yield from map(_value, page["Items"])
@@ -370,14 +382,8 @@ class Store:
     # what the fleet counts ------------------------------------------------------------------------------------------
     def counters(self) -> dict[str, Item]:
         """Every item of the fleet table by its key, classes in the order in which they came to be."""
-        request: Item = {"TableName": self.tables.fleet, "ConsistentRead": True}
-        found: dict[str, Item] = {}
-        while True:
-            page = self._client.scan(**request)
-            found |= {item["key"]: item for item in map(_value, page["Items"])}
-            if "LastEvaluatedKey" not in page:
-                return dict(sorted(found.items(), key=lambda each: (each[1].get("made_ms", 0), each[0])))
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        found = {item["key"]: item for item in self.items(self.tables.fleet)}
+        return dict(sorted(found.items(), key=lambda each: (each[1].get("made_ms", 0), each[0])))
 
     def counted(self, key: str, **changes: int) -> Write:
         """The write that changes counters of the fleet table, for a transaction."""

@@ -298,6 +298,9 @@ class World:
         detail = {"EC2InstanceId": instance, "AutoScalingGroupName": group}
         self._call(functions.deliver, {"detail-type": functions.LAUNCHED, "detail": detail})
 
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        """All that is launched here comes."""
+
     def live(self) -> Mapping[str, str]:
         return {each.name: pool for pool in self.ec2.pools for each in self.ec2.live(pool)}
 

@@ -308,6 +308,14 @@ def test_a_job_that_nobody_will_look_at_again_is_lost(made: World, how: str) -> 
     assert measures.lost(made.control.store, made.clock.now_ms, 60_000) == [name]
 
 
+def test_the_parts_of_the_table_are_the_table(made: World) -> None:
+    names = [f"job-{number}" for number in range(40)]
+    sent(made, *({**JOB, "id": name} for name in names))
+    parts = [{str(item["job_id"]) for item in made.control.store.open_jobs(part, 12)} for part in range(12)]
+    assert set.union(*parts) == set(names)
+    assert sum(map(len, parts)) == len(names)
+
+
 def test_the_fleet_looks_for_lost_jobs_as_often_as_it_is_told(made: World) -> None:
     made.control = replace(made.control, audit_ms=300_000)
     for _ in range(11):

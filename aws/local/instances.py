@@ -76,6 +76,9 @@ class LocalFleet:
                 self._launched[command_id] = Launched(len(names), names, "" if len(names) == count else "max")
             return self._launched[command_id]
 
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        """An instance is there as soon as it is asked for."""
+
     def live(self) -> Mapping[str, str]:
         with self._lock:
             return {name: each.pool for name, each in self._live.items() if each.process.poll() is None}

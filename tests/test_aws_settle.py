@@ -1,0 +1,210 @@
+"""What was asked for and what came: the counters of booting workers are set right, and nothing is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aws_world import World
+from moto import mock_aws
+from test_aws_operate import phase, ready, submitted
+from test_conformance import IDEAL, PLAIN, SPOT, world
+
+from aws import fleet, functions
+from aws.control import Launched, PoolSpec
+from aws.effects import Ec2Fleet
+from scheduler.commands import Launch
+
+POOL, CLASS = "pool#spot-a", "class#2x0GiB|spot|*"
+GROUP = "group-spot-a"
+
+
+class Scaling:
+    """Auto Scaling that grants what is asked; what comes of it is up to the test."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, str] = {}
+        self.withdrawn: list[tuple[str, int]] = []
+        self.stopped: list[tuple[str, str]] = []
+
+    def launch(self, pool: PoolSpec, count: int, command_id: str) -> Launched:
+        return Launched(count)
+
+    def withdraw(self, pool: PoolSpec, count: int) -> None:
+        self.withdrawn.append((pool.id, count))
+
+    def live(self) -> Mapping[str, str]:
+        return dict(self.there)
+
+    def stop(self, worker: Any, reason: str) -> None:
+        self.stopped.append((worker.name, reason))
+
+    def start(self, *_: Any) -> bool:
+        return True
+
+    def protect(self, *_: Any) -> None: ...
+
+    def checkpoint(self, *_: Any) -> None: ...
+
+    def price_usd_per_hour(self, pool: PoolSpec) -> float:
+        return 0.1
+
+
+@pytest.fixture
+def scaling() -> Scaling:
+    return Scaling()
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, scaling: Scaling) -> Iterator[World]:
+    """An empty world on moto's tables, with one pool."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
+        only = {"spot-a": replace(world_.control.pools["spot-a"], group=GROUP)}
+        world_.control = replace(world_.control, pools=only, target=scaling)
+        yield world_
+
+
+def tick(made: World, after_ms: int = 60_000) -> None:
+    made.clock.now_ms += after_ms
+    functions.fleet({}, None, made.control)
+
+
+def counted(made: World, key: str = POOL) -> int:
+    return int(made.control.store.counters().get(key, {}).get("booting", 0))
+
+
+def asks(made: World, count: int) -> None:
+    fleet.launch(made.control, f"main/{made.clock.now_ms}/0", Launch("spot-a", count, "2x0GiB|spot|*"))
+
+
+def tells(made: World, kind: str, **detail: str) -> None:
+    event = {"detail-type": kind, "detail": {"AutoScalingGroupName": GROUP, **detail}}
+    functions.deliver(event, None, made.control)
+
+
+def comes(made: World, scaling: Scaling, name: str) -> None:
+    scaling.there[name] = "spot-a"
+    tells(made, functions.LAUNCHED, EC2InstanceId=name)
+
+
+def failures(made: World) -> list[tuple[int, str]]:
+    return [(entry.body.count, entry.body.reason) for entry in made.journal.entries if entry.kind == "LaunchFailed"]
+
+
+# what does not come -------------------------------------------------------------------------------------------------
+def test_what_auto_scaling_cannot_launch_is_withdrawn_and_the_fleet_hears_why(made: World, scaling: Scaling) -> None:
+    asks(made, 3)
+    comes(made, scaling, "i-1")
+    for _ in range(2):  # it tries again and again
+        tells(made, functions.NOT_LAUNCHED, StatusMessage="There is no Spot capacity available" + "!" * 999)
+    tick(made)
+    assert (counted(made), counted(made, CLASS)) == (1, 1)
+    assert scaling.withdrawn == [("spot-a", 2)]
+    ((count, reason),) = failures(made)
+    assert (count, reason[:34], len(reason)) == (2, "There is no Spot capacity availabl", 200)
+    assert made.control.store.counters()[POOL]["last_launch"] == "failed"
+    tick(made)
+    assert len(scaling.withdrawn) == 1
+
+
+def test_what_nobody_speaks_of_is_waited_for_as_long_as_a_boot(made: World, scaling: Scaling) -> None:
+    asks(made, 1)
+    tick(made)
+    assert (counted(made), scaling.withdrawn) == (1, [])
+    tick(made, made.policy.settings.boot_timeout_ms)
+    assert (counted(made), scaling.withdrawn) == (0, [("spot-a", 1)])
+    assert failures(made) == [(1, "not launched within the boot timeout")]
+
+
+def test_a_refusal_of_before_is_no_reason_to_withdraw_what_was_asked_since(made: World, scaling: Scaling) -> None:
+    tells(made, functions.NOT_LAUNCHED, StatusMessage="no")
+    made.clock.now_ms += 1
+    asks(made, 1)
+    tick(made, 1_000)
+    assert (counted(made), scaling.withdrawn) == (1, [])
+
+
+def test_a_refusal_of_a_group_that_is_not_ours_changes_nothing(made: World) -> None:
+    tells(made, functions.NOT_LAUNCHED, AutoScalingGroupName="another", StatusMessage="no")
+    assert made.control.store.counters() == {}
+
+
+# what comes unasked, or unheard ---------------------------------------------------------------------------------------
+def test_an_instance_that_auto_scaling_replaced_by_itself_is_counted_once(made: World, scaling: Scaling) -> None:
+    asks(made, 1)
+    comes(made, scaling, "i-1")
+    comes(made, scaling, "i-2")  # nobody has asked
+    tick(made)
+    assert (counted(made), counted(made, CLASS)) == (2, 2)
+    tick(made)
+    assert counted(made) == 2
+    submitted(made, "a")
+    ready(made, "i-1")
+    ready(made, "i-2")
+    assert (phase(made, "i-1"), phase(made, "i-2")) == ("running", "idle")
+    assert (counted(made), counted(made, CLASS)) == (0, 0)
+
+
+def test_an_instance_of_which_no_event_told_is_found_and_serves(made: World, scaling: Scaling) -> None:
+    asks(made, 1)
+    scaling.there["i-1"] = "spot-a"
+    tick(made)
+    assert (phase(made, "i-1"), counted(made)) == ("booting", 1)
+    submitted(made, "a")
+    ready(made, "i-1")
+    assert phase(made, "i-1") == "running"
+    comes(made, scaling, "i-1")  # late
+    assert (phase(made, "i-1"), counted(made)) == ("running", 0)
+
+
+def test_an_instance_that_outlives_its_worker_is_stopped_again(made: World, scaling: Scaling) -> None:
+    asks(made, 1)
+    comes(made, scaling, "i-1")
+    functions.deliver({"id": "e", "detail-type": "EC2 Instance State-change Notification",
+                       "detail": {"instance-id": "i-1", "state": "terminated"}}, None, made.control)  # fmt: skip
+    assert phase(made, "i-1") == "gone"
+    tick(made)
+    assert scaling.stopped == [("i-1", "orphan")]
+
+
+def test_nothing_changes_where_all_is_as_counted(made: World, scaling: Scaling) -> None:
+    asks(made, 2)
+    comes(made, scaling, "i-1")
+    comes(made, scaling, "i-2")
+    ready(made, "i-1")
+    before = made.control.store.counters()
+    tick(made, 1_000)
+    assert made.control.store.counters() == before
+    assert (scaling.withdrawn, scaling.stopped) == ([], [])
+
+
+# Auto Scaling -------------------------------------------------------------------------------------------------------
+class Groups:
+    """One group, of which two instances are there."""
+
+    def __init__(self, desired: int) -> None:
+        self.desired = desired
+
+    def describe_auto_scaling_groups(self, AutoScalingGroupNames: list[str]) -> dict[str, Any]:  # noqa: N803 boto3's
+        found = {"DesiredCapacity": self.desired, "Instances": [{}, {}]}
+        return {"AutoScalingGroups": [found] if AutoScalingGroupNames == [GROUP] else []}
+
+    def set_desired_capacity(self, AutoScalingGroupName: str, DesiredCapacity: int) -> None:  # noqa: N803
+        assert (AutoScalingGroupName, DesiredCapacity < self.desired) == (GROUP, True)
+        self.desired = DesiredCapacity
+
+
+@pytest.mark.parametrize(("count", "left"), [(1, 3), (2, 2), (9, 2)])
+def test_withdrawing_never_takes_what_is_there(count: int, left: int) -> None:
+    groups = Groups(4)
+    pool = PoolSpec("spot-a", "c6i.large", "us-east-1a", "spot", 9, 2.0, 4.0, 0, 0.1, GROUP)
+    target = Ec2Fleet(None, groups, None, {}, {pool.id: pool}, lambda: None)
+    for _ in range(2 if left == 2 else 1):
+        target.withdraw(pool, count)
+    assert groups.desired == left
+    target.withdraw(replace(pool, group="nobody"), 1)
