@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aws.buckets import Buckets, code_bucket
-from aws.change_set import rendered, team_stack
+from aws.change_set import changes, rendered, team_stack
 from aws.formation import (
     TAG,
     TEAM_TAG,
@@ -30,7 +30,7 @@ from aws.formation import (
 )
 from aws.outside import FAILED, outside, told
 from aws.package import PackagedFile, stack_files
-from aws.plan import Plan, package_of
+from aws.plan import GATE_FAILED, Plan, package_of
 from aws.prediction import limits
 from aws.quotas import Need, read_quotas, shortages
 from aws.render import Code, as_json
@@ -111,6 +111,7 @@ def prepare(
     `plan` is one that `read_plan` has let pass. Raises InputError and OutsideError.
     """
     target = account_of(plan)
+    _refuse_other(plan, target)
     _refuse_elsewhere(target, session)
     formation = Formation(session.client("cloudformation"), pace or Pace(), heard)
     notes = [*_quota_notes(plan, session), *_check_stacks(target, formation)]
@@ -120,6 +121,16 @@ def prepare(
         name = f"spotbed-{plan.sha256[:12]}-{int(time.time())}"
         change_sets = [formation.prepare(each, name) for each in wanted]
     return Prepared(plan, target, session, formation, change_sets, notes)
+
+
+def _refuse_other(plan: Plan, target: Target) -> None:
+    """Raise OutsideError unless what would be rendered here is what the plan lists."""
+    here = set(changes(target, [pool.model_dump() for pool in plan.pools], plan.policy))
+    other = sorted(f"{each.stack} {each.resource}" for each in here ^ set(plan.change_set))
+    if other:
+        what = f"The code here would not make what was planned: {', '.join(other[:5])}{' and more' * (len(other) > 5)}."
+        how = "take the code of the plan again, or make the plan again: spotbed plan"
+        raise OutsideError(what, "the plan; nothing was deployed", how, exit_code=GATE_FAILED)
 
 
 def _refuse_elsewhere(target: Target, session: Session) -> None:

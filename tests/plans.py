@@ -9,7 +9,7 @@ from typing import Any
 
 from aws.change_set import changes
 from aws.package import build_package, stack_files
-from aws.plan import EXPIRES_AFTER, NO_STACK, SCHEMA, Plan
+from aws.plan import EXPIRES_AFTER, NO_STACK, SCHEMA, Plan, PlannedPool
 from aws.policy_json import policy_document
 from aws.prediction import estimate
 from aws.target import Target
@@ -51,8 +51,7 @@ def _planned(text: str, pools: int, age: timedelta) -> Plan:
     stack = NO_STACK if made is None else made.stack
     policy = policy_document(_POLICY, "spot-only")
     described = [_pool(stack, f"c6i-1{letter}") for letter in "abc"[:pools]]
-    specs = [{key: value for key, value in pool.items() if key not in ("os", "arch")} for pool in described]
-    package = build_package(policy, specs, {})
+    package = build_package(policy, [PlannedPool(**pool).spec() for pool in described], {})
     moment = datetime.now(UTC).replace(microsecond=0) - age
     content = {
         "schema": SCHEMA,

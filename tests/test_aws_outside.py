@@ -171,6 +171,14 @@ def test_another_region_or_account_than_the_plans() -> None:
         prepare(mine, Stubs(), pace=FAST)
 
 
+def test_a_plan_that_lists_other_resources_than_the_code_makes() -> None:
+    plan = planned()
+    fewer = plan.model_copy(update={"change_set": [each for each in plan.change_set if each.resource != "Jobs"]})
+    with pytest.raises(OutsideError, match="would not make what was planned: eda Jobs") as raised:
+        prepare(fewer, Stubs(), pace=FAST)
+    assert raised.value.exit_code == 3
+
+
 def test_a_stack_whose_name_leaves_no_room_for_the_buckets() -> None:
     assert code_bucket("eda", ACCOUNT, REGION) == "eda-code-111122223333-us-east-1"
     with pytest.raises(InputError, match=r"S3 takes 63\. Here it has 30 characters at most"):
