@@ -233,7 +233,8 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
         {"job_id": "hello", "retry": "3", "job_success_string": "Hello World", "ssm_document": "AWS-RunShellScript",
          "commands": ["echo Hello World"]},
         {"id": "slow", "retries": 0, "timeout_s": "1", "commands": ["sleep 600"]},
-        {"id": "everyone", "retries": 1, "success_string": "Hello World", "commands": ["echo Hello EVERYONE"]},
+        {"job_id": "everyone", "retry": "3", "job_success_string": "Hello World",
+         "ssm_document": "AWS-RunShellScript", "commands": ["echo Hello EVERYONE"]},
     ]))  # fmt: skip
     folder = tmp_path / "deck"
     (folder / "lib").mkdir(parents=True)
@@ -245,7 +246,7 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     assert local.wait(60)
     lines = {line.job_id: line for line in local.jobs()}
     assert {name: (line.phase, line.attempts) for name, line in lines.items()} == {
-        "hello": ("done", 1), "everyone": ("failed", 2), "deck": ("done", 1),
+        "hello": ("done", 1), "everyone": ("failed", 4), "deck": ("done", 1),
         "slow": ("failed", 1),
     }  # fmt: skip
     assert lines["slow"].exit_code == 124
@@ -254,7 +255,7 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     assert fetched == tmp_path / "out" / "result.txt"
     assert fetched.read_text() == "model\n"
     assert local.queued() == {"jobs": 0, "finished": 2, "dead": 2}
-    assert {line[1] for line in local.journal()} == {"job", "worker", "fleet"}
+    assert {line[1] for line in local.journal()} == {"job", "worker", "fleet", "world"}
     local.drain()
     eventually(lambda: not local.status()["instances"] and not local.status()["executions"])
     stack.destroy("team")
