@@ -172,10 +172,7 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
     now = control.now_ms()
     for command in commands:
         if isinstance(command, Queue):
-            sets |= {
-                "queue_class": class_of(after),
-                "sort": sort_key(command.key, after.ticket.submit_ms, after.ticket.id),
-            }
+            sets |= place_of(after, command.key)
         elif isinstance(command, Delay | SetTimer):
             name = DELAY if isinstance(command, Delay) else command.name
             sets |= {"lease": "1", "lease_until_ms": now + command.after_ms, "timer": name}
@@ -197,25 +194,37 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
     )
 
 
+def place_of(job: Job, key: float) -> Item:
+    """A job's place in the index of its class."""
+    return {"queue_class": class_of(job), "sort": sort_key(key, job.ticket.submit_ms, job.ticket.id)}
+
+
 def _counters(control: Control, before: Job, after: Job) -> list[Write]:
     """What waits and runs of each class, as this step changes it."""
-    changes = merged(_counts(before, -1), _counts(after, 1))
+    changes = merged(counts(before, -1), counts(after, 1))
     writes = []
     for key, counters in changes.items():
-        spec = after.ticket.spec
-        shape: Item = {
-            "shape": shape_name(spec),
-            "purchase": key.split("|")[1],
-            "vcpus": spec.vcpus,
-            "memory_gib": spec.memory_gib,
-            "gpus": spec.gpus,
-        }
         made = {"made_ms": control.now_ms()}
-        writes.append(Write(control.store.tables.fleet, {"key": key}, sets=shape, adds=counters, firsts=made))
+        writes.append(
+            Write(control.store.tables.fleet, {"key": key}, sets=shape_of(after, key), adds=counters, firsts=made)
+        )
     return writes
 
 
-def _counts(job: Job, sign: int) -> Iterator[tuple[str, str, int]]:
+def shape_of(job: Job, key: str) -> Item:
+    """What the item of a class says of it, of which this is a job."""
+    spec = job.ticket.spec
+    return {
+        "shape": shape_name(spec),
+        "purchase": key.split("|")[1],
+        "vcpus": spec.vcpus,
+        "memory_gib": spec.memory_gib,
+        "gpus": spec.gpus,
+    }
+
+
+def counts(job: Job, sign: int) -> Iterator[tuple[str, str, int]]:
+    """What a job adds to the counters of its class: (item, counter, by how much)."""
     key = f"class#{class_of(job)}"
     if job.phase == "queued":
         yield key, "queued", sign

@@ -371,7 +371,7 @@ class Attempt:
         if cause != DONE:
             self._keep_checkpoint()
         progress_ms = self.worked_ms if cause == DONE else self.safe_ms
-        self._tell_table(exit_code, progress_ms)
+        self._tell_table(cause, exit_code, progress_ms)
         self._report(cause, exit_code, progress_ms)
         return INTERRUPTED_EXIT if cause == INTERRUPTED else REPORTED
 
@@ -589,14 +589,14 @@ class Attempt:
                 source = {"Bucket": self.bucket.name, "Key": f"{self.prefix}output/{name}"}
                 self.bucket.client.copy(source, self.bucket.name, destination + name)
 
-    def _tell_table(self, exit_code: int, progress_ms: int) -> None:
+    def _tell_table(self, cause: str, exit_code: int, progress_ms: int) -> None:
         """Keep the log, and where it and the outputs lie; without either the result stands all the same."""
         log, metrics = f"{self.prefix}log.txt", self._measured()
         texts = {"log": log, "output": self.output, "metrics": json.dumps(metrics, sort_keys=True) if metrics else ""}
         values = {name: {"S": text} for name, text in {**texts, "bucket": self.bucket.name}.items() if text}
         try:
             with self.log.open("rb") as file:
-                self.bucket.client.upload_fileobj(file, self.bucket.name, log)
+                self.bucket.client.upload_fileobj(file, self.bucket.name, log, {"Metadata": {"cause": cause}})
             self.lease.write(exit_code={"N": str(exit_code)}, safe_ms={"N": str(progress_ms)}, **values)
         except _outside() as error:
             note(f"the log is not kept: {type(error).__name__}")
