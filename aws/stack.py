@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from aws.operate import SWITCH
+from aws.operate import FLEET, SWITCH
 from aws.store import Tables
 from aws.translate import BadMessage, from_message
 from spotbed.errors import InputError, OutsideError, Problem
@@ -96,9 +96,11 @@ class PoolLine:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the fleet knows: whether it launches nothing more, and the pools in which it has launched."""
+    """What the fleet knows: whether it was told to launch nothing more, whether the cap on spending has closed it, and
+    the pools in which it has launched."""
 
     drains: bool
+    closed: bool
     pools: Sequence[PoolLine]
 
 
@@ -233,6 +235,14 @@ class Stack:
         """Launch again."""
         self._doors.operate({"do": "resume"})
 
+    def rebuild(self, source: str = "", buckets: Sequence[str] = ()) -> dict[str, int]:
+        """After a loss of tables: make workers, leases and counters again; what was done. `source` is the job table
+        that was restored, `buckets` are those in which instances keep logs."""
+        order: dict[str, Any] = {"do": "rebuild"}
+        if source:
+            order |= {"source": source, "buckets": list(buckets)}
+        return self._doors.operate(order)
+
     def plan(self) -> dict[str, Any]:
         """The plan that was applied. Raises InputError where none is kept."""
         from botocore.exceptions import ClientError
@@ -257,7 +267,10 @@ class Stack:
         """What the fleet knows."""
         items = {item["key"]["S"]: item for item in self._scan(self.address.tables.fleet)}
         pools = [_pool(key, item) for key, item in sorted(items.items()) if key.startswith(_OF_POOL)]
-        return Fleet(bool(items.get(SWITCH, {}).get("drains", {}).get("BOOL")), pools)
+        record = json.loads(items.get(FLEET, {}).get("state", {}).get("S", "{}"))
+        return Fleet(
+            bool(items.get(SWITCH, {}).get("drains", {}).get("BOOL")), record.get("phase", "open") == "closed", pools
+        )
 
     def status(self) -> dict[str, Any]:
         """What there is: jobs by phase, workers by phase, pools, instances, executions, and messages in the queues."""
@@ -268,6 +281,7 @@ class Stack:
             "jobs": dict(Counter(line.phase for line in self.jobs())),
             "workers": dict(Counter(state.split()[0] for state in self.workers().values())),
             "drained": fleet.drains,
+            "cap_reached": fleet.closed,
             "pools": pools,
             "queues": self.queued(),
             **self._doors.running(),

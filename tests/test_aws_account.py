@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from typer.testing import CliRunner
 from aws import account, removal
 from aws.buckets import Buckets
 from aws.formation import TAG, Pace
+from aws.operate import FLEET
 from aws.plan import read_plan, write_plan
 from aws.render import Template
+from aws.store import packed
+from scheduler.fleet import Fleet
 from spotbed.cli.app import app
 
 STACK, TEAM = "acct", "cpu-team"
@@ -179,6 +183,9 @@ def test_what_changed_is_shown_and_what_would_lose_data_is_asked(
     said = invoke("status", code=4)
     assert "nothing is launched in pool c6i-1a any more: 3 workers never reported" in said.stderr
     assert "launch again: spotbed resume --stack acct" in said.stderr
+    closed = {"key": {"S": FLEET}, "state": {"S": packed(replace(Fleet(), phase="closed"))}, "version": {"N": "1"}}
+    ministack.client("dynamodb").put_item(TableName="acct-fleet", Item=closed)
+    assert "raise spend_cap in TARGET.yaml" in invoke("status", code=4).stderr
     invoke("resume")
     assert document("status")["pools"]["c6i-1a"] == {"never_ready": 0, "stopped": ""}
 

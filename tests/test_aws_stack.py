@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from moto import mock_aws
 
 from aws import stack as module
 from aws.local import cloud
+from aws.operate import FLEET
 from aws.stack import Address, Clients, Stack
+from aws.store import packed
 from aws.tables import make_tables
+from scheduler.fleet import Fleet
 from spotbed.errors import InputError, OutsideError
 
 REGION, BUCKET = "us-east-1", "team"
@@ -174,6 +178,10 @@ def test_the_fleet_is_told_as_its_table_has_it(mine: Stack) -> None:
     mine._dynamodb.put_item(TableName=fleet, Item={"key": {"S": "class#1"}})
     found = mine.status()
     assert found["drained"] is True
+    assert found["cap_reached"] is False
+    closed = packed(replace(Fleet(), phase="closed"))
+    mine._dynamodb.put_item(TableName=fleet, Item={"key": {"S": FLEET}, "state": {"S": closed}, "version": {"N": "1"}})
+    assert mine.status()["cap_reached"] is True
     assert found["pools"] == {"spot": {"never_ready": 3, "stopped": "never ready"}}
     assert (found["instances"], found["executions"], found["queues"]) == ({"i-1": "spot"}, 1, {"jobs": 0})
 

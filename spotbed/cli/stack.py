@@ -71,7 +71,8 @@ def status(
 ) -> int:
     """Jobs and workers by phase, instances, and messages in the queues.
 
-    Exits with 4 when the fleet launches nothing more in a pool, because its workers never became ready.
+    Exits with 4 when the fleet launches nothing more: the spend cap is reached,
+    or the workers of a pool never became ready.
     """
     import time
 
@@ -90,12 +91,22 @@ def _show_status(terminal: Terminal, found: dict[str, Any]) -> int:
     terminal.result(Table(["what", "count"], rows), found)
     if found["drained"]:
         terminal.note(f"{found['name']} drains: nothing is launched. spotbed resume --stack {found['name']} ends that.")
+    if found["cap_reached"]:
+        terminal.alert(_cap(found["name"]))
     stopped = {name: pool["stopped"] for name, pool in found["pools"].items() if pool["stopped"]}
     for name, why in stopped.items():
         terminal.alert(f"error: nothing is launched in pool {name} any more: {why}")
     if stopped:
         terminal.alert(_way_on(found["name"]))
-    return _AWS_FAILED if stopped else OK
+    return _AWS_FAILED if stopped or found["cap_reached"] else OK
+
+
+def _cap(name: str) -> str:
+    return (
+        "error: the spend cap is reached: nothing is launched any more.\n"
+        "Kept: all jobs; they wait, and what runs goes on.\n"
+        f"To go on: raise spend_cap in TARGET.yaml, plan and apply, and launch again: spotbed resume --stack {name}"
+    )
 
 
 def _way_on(name: str) -> str:
@@ -247,7 +258,7 @@ def resume(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Launch again: after a drain, and in pools that were given up."""
+    """Launch again: after a drain, after a higher spend cap, and in pools that were given up."""
     mine = chosen(stack, target, region, profile)
     mine.resume()
     terminal.note(f"{mine.name} launches again: spotbed status --stack {mine.name} --watch")
