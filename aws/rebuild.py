@@ -10,16 +10,17 @@ All of it may be done twice, and on a stack that runs.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from aws import jobs, workers
 from aws.classes import class_of, merged
 from aws.control import Control, Results
 from aws.operate import FLEET
 from aws.store import Item, JobRow, WorkerRow, Write, packed, worker_row
-from aws.wrapper import job_prefix
 from scheduler.events import DONE, AttemptEnded, Claimed, LeaseExpired, Lost, Submitted, TimerFired
 from scheduler.fleet import Fleet
 from scheduler.worker import Badge, Worker
@@ -29,6 +30,7 @@ HOLDER = "rebuild"  # who holds a job that is found to be done
 _PASSES = 5  # of the counters: what changes meanwhile is put right by the next one
 _COUNTERS = {"class#": ("queued", "queued_work_ms", "busy", "booting", "idle"), "pool#": ("booting", "busy", "idle")}
 _LOG = "log.txt"
+_LONGEST_NAME = 800  # of a job in a key, of which S3 allows 1,024 bytes
 Counters = dict[str, dict[str, int]]
 
 
@@ -41,6 +43,7 @@ class Rebuilt:
     """What was done: how many of each."""
 
     jobs: int = 0
+    copied: int = 0  # from the restored table
     found_done: int = 0  # jobs that have ended since the restored moment
     requeued: int = 0  # leases whose worker is gone
     started_over: int = 0  # restored jobs whose checkpoint is gone
@@ -64,13 +67,14 @@ class S3Results:
         return S3Results(self._client, buckets, self._prefix)
 
     def ends(self, job_id: str) -> Mapping[int, str]:
-        root, found = job_prefix(self._prefix, job_id), {}
-        for bucket in self._buckets:
-            for key in self._keys(bucket, root):
-                epoch, _, name = key[len(root) :].partition("/")
-                if name == _LOG and epoch.isdigit():
-                    kept = self._client.head_object(Bucket=bucket, Key=key)["Metadata"]
-                    found[int(epoch)] = str(kept.get("cause", ""))
+        found = {}
+        for root in folders_of(self._prefix, job_id):
+            for bucket in self._buckets:
+                for key in self._keys(bucket, root):
+                    epoch, _, name = key[len(root) :].partition("/")
+                    if name == _LOG and epoch.isdigit():
+                        kept = self._client.head_object(Bucket=bucket, Key=key)["Metadata"]
+                        found[int(epoch)] = str(kept.get("cause", ""))
         return found
 
     def holds(self, prefix: str) -> bool:
@@ -81,16 +85,28 @@ class S3Results:
         return (found["Key"] for page in pages for found in page.get("Contents", ()))
 
 
-def rebuild(control: Control, *, restored: bool = False) -> Rebuilt:
+def folders_of(prefix: str, job_id: str) -> list[str]:
+    """The prefixes under one of which the wrapper keeps everything of a job: its id quoted, or the hash of a long one.
+    (Which of them, aws/wrapper.py decides; it is a program of its own.)"""
+    raw = job_id.encode("utf-8", "surrogatepass")
+    names = [quote(raw, safe=""), f"={hashlib.sha256(raw).hexdigest()}"]
+    return [f"{prefix}jobs/{name}/" for name in names if len(name) <= _LONGEST_NAME]
+
+
+def rebuild(control: Control, *, restored: bool = False, source: str = "") -> Rebuilt:
     """Make workers, leases, indexes and counters agree with the jobs and the instances that there are.
 
     `restored`: the table of jobs is of an earlier moment. Every instance is stopped then, since what it runs may have
-    been claimed after that moment. Raises NoResults if there is no bucket to ask.
+    been claimed after that moment. `source`: the table that was restored, whose jobs are copied first (what is in the
+    stack's own table stays). Raises NoResults if there is no bucket to ask.
     """
-    results = control.results
+    results, restored = control.results, restored or bool(source)
     if restored and results is None:
         raise NoResults
     done = Rebuilt()
+    if source:
+        for item in control.store.items(source):
+            done.copied += control.store.put_new(control.store.tables.jobs, item, "job_id")
     live = dict(control.target.live())
     if restored:
         _stop_all(control, live, done)

@@ -11,12 +11,16 @@ from typing import Any
 import boto3
 import pytest
 from aws_world import FINAL, TABLES, World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from in_memory_ec2 import DOOR, TICK
 from moto import mock_aws
 from test_conformance import KEEPS, PLAIN, S, world
 from worlds import policy_of
 
-from aws.rebuild import NoResults, Rebuilt, S3Results, rebuild
+from aws import functions
+from aws.rebuild import NoResults, Rebuilt, S3Results, folders_of, rebuild
+from aws.wrapper import job_prefix
 from scheduler.policies.place import LowestPrice
 from scheduler.policies.protect import Periodic
 from scheduler.settings import Settings
@@ -233,6 +237,25 @@ def test_from_a_table_of_five_minutes_ago_no_job_is_lost(klass: Any, at_ms: int)
     assert again <= since, "only what the restored table had forgotten is told of twice"
 
 
+def test_the_jobs_of_a_restored_table_are_copied_and_those_that_are_there_stay() -> None:
+    broken, kept = Broken(), Kept()
+    broken.world.control = replace(broken.world.control, results=kept.results)
+    broken.until(401 * S)
+    client, jobs = broken.client, broken.table(TABLES.jobs)
+    client.create_table(
+        TableName="restored", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
+    )  # fmt: skip
+    for item in jobs:
+        client.put_item(TableName="restored", Item=item)
+    broken.set_back(TABLES.jobs, jobs[:1])
+    answer = functions.operate({"do": "rebuild", "source": "restored", "buckets": [BUCKET]}, None, broken.world.control)
+    assert answer["copied"] == len(jobs) - 1
+    assert answer["stopped"] > 0
+    broken.to_the_end()
+    everything_ended_once(broken)
+
+
 def test_a_restored_job_takes_an_epoch_that_no_instance_carries() -> None:
     broken, kept = Broken(), Kept()
     broken.world.control = replace(broken.world.control, results=kept.results)
@@ -274,13 +297,17 @@ def test_a_restored_table_without_the_bucket_is_refused() -> None:
     assert set(broken.ended().values()) - set(FINAL), "nothing was done"
 
 
-def test_an_id_that_a_key_cannot_carry_is_found(tmp_path: Any) -> None:
-    from aws.wrapper import job_prefix
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(min_size=1, max_size=300))
+def test_what_a_wrapper_keeps_of_any_job_is_found(job: str) -> None:
+    raw = job.encode("utf-8", "surrogatepass")
+    assert len(raw) > 512 or job_prefix(PREFIX, job) in folders_of(PREFIX, job)
 
+
+def test_the_end_of_a_job_with_a_long_id_is_found() -> None:
     kept, job = Kept(), "a/b ü" + "x" * 300
-    kept.client.put_object(
-        Bucket=BUCKET, Key=f"{job_prefix(PREFIX, job)}7/log.txt", Body=b"", Metadata={"cause": "done"}
-    )
+    key = f"{job_prefix(PREFIX, job)}7/log.txt"
+    kept.client.put_object(Bucket=BUCKET, Key=key, Body=b"", Metadata={"cause": "done"})
     assert kept.results.ends(job) == {7: "done"}
     assert kept.results.within(()).ends(job) == {}
     assert kept.results.holds(job_prefix(PREFIX, job))

@@ -29,7 +29,7 @@ COMMANDS = [
     *["data list", "data get", "data fit", "data prices"],
     *["policy list", "policy new", "policy check", "schema scenario", "schema results"],
     *["plan", "schema plan", "schema target"],
-    *["apply", "status", "submit", "jobs", "logs", "fetch", "cancel", "drain", "destroy", "verify"],
+    *["apply", "status", "submit", "jobs", "logs", "fetch", "cancel", "drain", "destroy", "verify", "rebuild"],
 ]
 LATER = ["sweep", "search", "bench"]
 

@@ -28,6 +28,7 @@ from aws.local import cloud
 from aws.local.executions import Executor, retried
 from aws.local.instances import LocalFleet
 from aws.policy import policy_from
+from aws.rebuild import S3Results
 from aws.store import Store
 from aws.translate import ready
 from aws.wrapper import Config
@@ -111,6 +112,7 @@ class Region:
             self.journal,
             {each["id"]: PoolSpec(**each) for each in self._spec["pools"]},
             lambda: time.time_ns() // 1_000_000,
+            results=S3Results(self.cloud.client("s3"), (cloud.BUCKET,), cloud.PREFIX),
         )
 
     def _configure(self) -> None:

@@ -120,6 +120,31 @@ def _canary(run: Run, found: Verdict, prediction: Mapping[str, Any]) -> Decision
     return decide(limits(Prediction.model_validate(prediction)), window)
 
 
+@command(app)
+def rebuild(
+    terminal: Terminal,
+    stack: Name = None,
+    from_table: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="The job table that was restored to an earlier moment, if it was lost."),
+    ] = None,
+    target: Target = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """After a loss of tables: make workers, leases, indexes and counters again from the jobs and the instances.
+
+    With --from-table, the jobs are those of the restored table; all instances are stopped, what has ended since is
+    found in the bucket, and jobs that were submitted since have to be submitted again.
+    """
+    from spotbed.cli.stack import chosen
+
+    mine = chosen(stack, target, region, profile)
+    buckets = sorted({mine.address.bucket, mine.address.results})
+    found = mine.rebuild(from_table or "", buckets)
+    terminal.result(Table(["what", "count"], [[name, count] for name, count in found.items()]), found)
+
+
 def _lines_and_plan(
     stack: str | None, target: Any, region: str | None, profile: str | None, plan: Path | None, journal: Path | None
 ) -> tuple[list[Line], Mapping[str, Any]]:
