@@ -17,6 +17,8 @@ from aws.store import Store, WorkerRow
 from scheduler.commands import Checkpoint, Start
 from scheduler.policy import Policy
 
+OWN = "own"  # in place of a purchase option, of workers whose instance somebody launched and tagged
+
 
 @dataclass(frozen=True)
 class PoolSpec:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aws import attempts
-from aws.control import Launched, PoolSpec
+from aws.control import OWN, Launched, PoolSpec
 from aws.store import WorkerRow
 from scheduler.commands import Checkpoint, Start
 
@@ -159,6 +159,8 @@ class Ec2Fleet:
         return True
 
     def stop(self, worker: WorkerRow, reason: str) -> None:
+        if worker.record.badge.purchase == OWN:
+            return
         try:
             self._autoscaling.terminate_instance_in_auto_scaling_group(
                 InstanceId=instance_of(worker.name), ShouldDecrementDesiredCapacity=True
@@ -168,6 +170,8 @@ class Ec2Fleet:
                 raise
 
     def protect(self, worker: WorkerRow, on: bool) -> None:
+        if worker.record.badge.purchase == OWN:
+            return
         group = self._pools[worker.pool].group
         self._autoscaling.set_instance_protection(
             InstanceIds=[instance_of(worker.name)], AutoScalingGroupName=group, ProtectedFromScaleIn=on

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from aws import drops, jobs, launches, workers
+from aws import drops, jobs, launches, own, workers
 from aws import fleet as fleet_function
 from aws import operate as orders
 from aws.checkout import PATIENT, FunctionCheckout
@@ -182,6 +182,9 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
         return {}
     if event.get("detail-type") == LAUNCHED:
         _launched(mine, event["detail"])
+        return {}
+    if event.get("detail-type") == own.TAGGED:
+        own.tagged(mine, event)
         return {}
     if event.get("detail-type") == NOT_LAUNCHED:
         launches.refused(mine, event["detail"])

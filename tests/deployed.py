@@ -87,9 +87,9 @@ class Deployed:
         bodies = [json.loads(each["Body"]) for each in found.get("Messages", ())]
         return {body["job_id"]: body for body in bodies if "job_id" in body}
 
-    def event(self, kind: str, source: str, detail: Mapping[str, Any]) -> None:
+    def event(self, kind: str, source: str, detail: Mapping[str, Any], *resources: str) -> None:
         """On the default bus, as a service of AWS puts it there."""
-        entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail)}
+        entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail), "Resources": list(resources)}
         answer = self.account.client("events").put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0, answer
 
@@ -114,9 +114,10 @@ class Deployed:
         return {row["worker"]["S"]: json.loads(row["state"]["S"])["phase"] for row in rows if "state" in row}
 
     def role_of(self, name: str) -> str:
-        """The ARN of the role with this logical name. That of instances is the team's."""
+        """The ARN of the role with this logical name; `OwnInstanceRole` is the scheduler's, and not the team's."""
         client = self.account.client("cloudformation")
         stack = f"{self.stack}-cpu-team" if name == "InstanceRole" else self.stack
+        name = name.removeprefix("Own")
         found = client.describe_stack_resources(StackName=stack, LogicalResourceId=name)["StackResources"]
         return f"arn:aws:iam::{ACCOUNT}:role/{found[0]['PhysicalResourceId']}"
 
@@ -131,7 +132,14 @@ class Deployed:
         }
 
     def boot(self, instance: str) -> None:
-        """What the boot script leaves behind; then Deliver hears, under the instance's role, that it is ready."""
+        """What the boot script does; then Deliver hears, under the instance's role, that it is ready."""
+        self.installed(instance, "InstanceRole")
+        ready = {"v": 1, "is": "Ready", "at_ms": time.time_ns() // 1_000_000}
+        payload = {"worker": instance, "id": f"{instance}/ready", "event": ready}
+        self.call("deliver", payload, **self.as_role("InstanceRole"))
+
+    def installed(self, instance: str, role: str) -> None:
+        """What the boot script leaves on an instance with this role."""
         folder = self.account.instances / instance
         for part in ("bin", "opt/spotbed", "etc/spotbed", "work"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -139,7 +147,7 @@ class Deployed:
         config = {
             "jobs_table": f"{self.stack}-jobs",
             "region": REGION,
-            "bucket": self.bucket,
+            "bucket": self.bucket if role == "InstanceRole" else self.results,
             "prefix": "spotbed/",
             "lease_ms": 60_000,
             "deliver_function": f"{self.stack}-deliver",
@@ -147,11 +155,34 @@ class Deployed:
             "run_as": "nobody" if os.getuid() == 0 else "",
         }
         (folder / "etc/spotbed/config.json").write_text(json.dumps(config))
-        (folder / "role").write_text(self.role_of("InstanceRole"))
+        (folder / "role").write_text(self.role_of(role))
         self._programs(folder / "bin")
-        ready = {"v": 1, "is": "Ready", "at_ms": time.time_ns() // 1_000_000}
-        payload = {"worker": instance, "id": f"{instance}/ready", "event": ready}
-        self.call("deliver", payload, **self.as_role("InstanceRole"))
+
+    def own_instance(self) -> str:
+        """An instance that somebody launches, with the tags of the stack and of a pool."""
+        tags = [{"Key": key, "Value": value} for key, value in self._own_tags().items()]
+        made = self.account.client("ec2").run_instances(
+            ImageId="ami-0123456789abcdef0",
+            MinCount=1,
+            MaxCount=1,
+            InstanceType="c6i.xlarge",
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        return str(made["Instances"][0]["InstanceId"])
+
+    def _own_tags(self) -> dict[str, str]:
+        return {"spotbed:stack": self.stack, "spotbed:pool": str(self.pool["id"])}
+
+    def tag(self, instance: str) -> None:
+        """What EventBridge says when an instance gets its tags."""
+        detail = {"service": "ec2", "resource-type": "instance", "changed-tag-keys": ["spotbed:stack"]}
+        arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance}"
+        self.event("Tag Change on Resource", "aws.tag", {**detail, "tags": self._own_tags()}, arn)
+
+    @property
+    def results(self) -> str:
+        """The scheduler's own bucket."""
+        return f"{self.stack}-{ACCOUNT}-{REGION}"
 
     def _programs(self, folder: Path) -> None:
         """systemd-run, which leaves its command running, and a Python that has boto3."""

@@ -1,7 +1,7 @@
 """MiniStack with what it lacks, run by the Python of its environment; docs/deploy.md lists these patches.
 
 1. CloudFormation knows `AWS::SSM::Document`, and takes an alarm on an expression as one on a metric of that name.
-2. `SendCommand` reaches the instances of Auto Scaling groups, and runs our document: its script, in a shell, with the
+2. `SendCommand` reaches instances without a container, and runs our document: its script, in a shell, with the
    parameters checked and set as the agent sets them (`interpolationType: ENV_VAR`). An instance is a folder, and its
    processes have the rights of the instance's role.
 3. IAM judges `SendCommand` by the document and by the tags of each instance, and `SendTaskSuccess` by the state machine
@@ -70,13 +70,16 @@ def group_of(instance: str) -> dict[str, Any] | None:
 
 
 def _managed() -> set[str]:
-    """Instances of groups whose folder is there: their agent has registered."""
-    return {
-        each["InstanceId"]
-        for _, group in groups()
-        for each in group["Instances"]
-        if (INSTANCES / each["InstanceId"]).is_dir()
-    }
+    """Instances whose folder is there: their agent has registered."""
+    known = {each["InstanceId"] for _, group in groups() for each in group["Instances"]} | set(ec2._instances)
+    return {each for each in known if (INSTANCES / each).is_dir()}
+
+
+def tags_of(instance: str) -> dict[str, str]:
+    group = group_of(instance)
+    if group is not None:
+        return {tag["Key"]: tag["Value"] for tag in group["Tags"] if tag["PropagateAtLaunch"]}
+    return {tag["Key"]: tag["Value"] for tag in ec2._tags.get(instance, ())}
 
 
 def _sent(data: dict[str, Any]) -> Any:
@@ -161,8 +164,7 @@ def _judged(key: str, action: str, service: str, region: str, *more: Any, **name
     if denied is not None or action != "ssm:SendCommand":
         return denied
     for instance in asked.get():
-        group = group_of(instance) or {"Tags": []}
-        tags = {f"ssm:resourceTag/{tag['Key']}": tag["Value"] for tag in group["Tags"] if tag["PropagateAtLaunch"]}
+        tags = {f"ssm:resourceTag/{key}": value for key, value in tags_of(instance).items()}
         arn = f"arn:aws:ec2:{get_region()}:{get_account_id()}:instance/{instance}"
         denied = denied or _enforce(key, action, service, region, resource_arn=arn, service_context=tags)
     return denied

@@ -33,14 +33,13 @@ def test_rights_are_drawn_as_they_are() -> None:
     }
     assert {source for source, _, target in drawn if target == "Instances"} == {
         "StepFunction",
-        "FleetFunction",
         "OperateFunction",
     }
     assert {source for source, _, target in drawn if target == "LinuxDocument"} == {"StepFunction", "OperateFunction"}
     assert {("JobQueue", "", "IntakeFunction"), ("WorkerMachine", "", "StepFunction")} <= drawn
     assert {
         ("clock", "Tick", "FleetFunction"),
-        ("ec2", "Interruption, Rebalance, Gone, Launched", "DeliverFunction"),
+        ("ec2", "Interruption, Rebalance, Gone, Tagged, Launched", "DeliverFunction"),
     } <= drawn
 
 

@@ -66,3 +66,19 @@ def test_operate_cancels_drains_and_resumes(stack: Deployed) -> None:
     assert [phase for phase in stack.workers().values() if phase == "booting"] == []
     assert stack.call("operate", {"do": "cancel", "job": "unwanted"}) == {"phase": "cancelled"}
     assert stack.call("operate", {"do": "resume"}) == {"drains": False}
+
+
+def test_an_instance_that_somebody_tags_serves_the_queue_and_stays(stack: Deployed) -> None:
+    """No group has it: the scheduler's own instance profile, the stack's tag, and that of a pool say what it may."""
+    instance = stack.own_instance()
+    stack.installed(instance, "OwnInstanceRole")
+    for round_ in ("first", "second"):
+        stack.submit(f"own-{round_}", "true")
+        eventually(lambda round_=round_: stack.job(f"own-{round_}").get("phase") == "queued")
+        stack.tag(instance)
+        eventually(lambda round_=round_: stack.job(f"own-{round_}")["phase"] == "done")
+        worker = f"{instance}#{int(round_ == 'second')}"
+        eventually(lambda worker=worker: stack.workers()[worker] == "stopping")
+        stack.event("EC2 Instance State-change Notification", "aws.ec2", {"instance-id": instance, "state": "stopped"})
+        eventually(lambda worker=worker: stack.workers()[worker] == "gone")
+    assert stack.account.client("ec2").describe_instances(InstanceIds=[instance])["Reservations"]

@@ -41,7 +41,6 @@ EVERYWHERE = {
 NOT_OUR_CALLS = {
     *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"),  # Lambda's
     *("logs:CreateLogStream", "logs:PutLogEvents"),  # Lambda's
-    "ec2:TerminateInstances",  # of instances that belong to no group
 }
 
 

@@ -1,0 +1,61 @@
+"""Instances that somebody launched and tagged: when they are workers, and when not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aws_world import World
+from moto import mock_aws
+from test_conformance import IDEAL, PLAIN, SPOT, world
+
+from aws import functions
+from aws.control import OWN
+from aws.own import TAGGED
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An empty world on moto's tables."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
+
+
+def tagged(made: World, **tags: str) -> None:
+    event: dict[str, Any] = {
+        "detail-type": TAGGED,
+        "source": "aws.tag",
+        "resources": ["arn:aws:ec2:us-east-1:123456789012:instance/i-1"],
+        "detail": {"changed-tag-keys": ["spotbed:stack"], "tags": {"spotbed:stack": "eda", **tags}},
+    }
+    functions.deliver(event, None, made.control)
+
+
+def pool(made: World) -> str:
+    return next(iter(made.control.pools))
+
+
+def test_a_tagged_instance_is_a_worker_that_is_ready(made: World) -> None:
+    for _ in range(2):  # EventBridge tells twice
+        tagged(made, **{"spotbed:pool": pool(made)})
+    row = made.control.store.worker("i-1#0")
+    assert row is not None
+    assert (row.pool, row.record.badge.purchase) == (pool(made), OWN)
+    assert (row.record.phase, made.control.store.worker("i-1#1")) == ("idle", None)  # it has heard that it is ready
+    assert made.control.store.counters()[f"pool#{pool(made)}"]["booting"] == 0
+
+
+def test_an_instance_of_a_group_is_none(made: World) -> None:
+    tagged(made, **{"spotbed:pool": pool(made), "aws:autoscaling:groupName": "eda-x"})
+    assert made.control.store.worker("i-1#0") is None
+
+
+def test_a_tag_that_names_no_pool_is_told(made: World) -> None:
+    tagged(made, **{"spotbed:pool": "none"})
+    assert made.control.store.worker("i-1#0") is None
+    ((name, phase, reason),) = made.told
+    assert (name, phase) == ("i-1", "refused")
+    assert "spotbed:pool is 'none'" in reason
