@@ -12,6 +12,8 @@ from aws.store import Item, WorkerRow, Write, packed, unpacked
 from scheduler import fleet as fleet_role
 from scheduler.commands import BudgetReached, Launch, Move, Route, StopWorker, command_id
 from scheduler.events import (
+    LEASE_LOST,
+    AttemptEnded,
     LaunchFailed,
     LaunchSucceeded,
     Lost,
@@ -32,6 +34,7 @@ def tick(control: Control) -> None:
     live, rows = reap(control)
     _audit(control)
     counters = control.store.counters()
+    _free_strays(control, counters, live, rows)
     _stop_launches(control, counters)
     for pool, (count, why) in launches.settle(control, counters, live, rows).items():
         hears(control, LaunchFailed(control.now_ms(), pool, count, why))
@@ -81,10 +84,8 @@ def reap(control: Control) -> tuple[Mapping[str, str], dict[str, WorkerRow]]:
         if expired is None:
             continue
         holder, ended = expired
-        if holder in live:  # it runs what nobody answers for: it lets go, and takes the next
-            workers.deliver(control, holder, f"reaped/{job_id}/{ended.epoch}", packed(ended))
-        elif holder:
-            workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))
+        if holder:
+            _let_go(control, holder, ended, live)
     for row in control.store.unfinished():
         rows[row.name] = row
         silent_ms = control.now_ms() - row.changed_ms
@@ -93,6 +94,29 @@ def reap(control: Control) -> tuple[Mapping[str, str], dict[str, WorkerRow]]:
         elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
             _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)
     return live, rows
+
+
+def _let_go(control: Control, holder: str, ended: AttemptEnded, live: Mapping[str, str]) -> None:
+    """A worker that runs what nobody answers for lets go of it, and takes the next; or its instance is gone."""
+    if holder in live:
+        workers.deliver(control, holder, f"reaped/{ended.job}/{ended.epoch}", packed(ended))
+    else:
+        workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))
+
+
+def _free_strays(
+    control: Control, counters: Mapping[str, Item], live: Mapping[str, str], rows: Mapping[str, WorkerRow]
+) -> None:
+    """Workers that run what is no longer theirs: whoever ended the attempt broke off before they heard of it. They are
+    looked for when more workers have a job than jobs have a worker."""
+    running = [row for row in rows.values() if row.record.job]
+    if len(running) <= sum(int(item.get("busy", 0)) for key, item in counters.items() if key.startswith("class#")):
+        return
+    for row in running:
+        job, epoch = row.record.job, row.record.epoch
+        found = control.store.job(job)
+        if found is None or (found.record.phase, found.record.epoch) != ("leased", epoch):
+            _let_go(control, row.name, AttemptEnded(control.now_ms(), job, epoch, LEASE_LOST, 0, -1), live)
 
 
 def _nudge(control: Control, row: WorkerRow, *, is_silent: bool) -> None:

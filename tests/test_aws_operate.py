@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -121,6 +121,40 @@ def test_a_cancellation_that_broke_off_is_finished_by_the_next(made: World, monk
     assert phase(made, worker) == "idle"
 
 
+def test_a_worker_whose_job_was_cancelled_is_freed_by_the_fleet_if_nobody_else_does(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(made, "a", "b")
+    worker, _ = runs(made, monkeypatch, "a")
+    breaks_off(made, monkeypatch, lambda: operate(made, do="cancel", job="a"))
+    functions.fleet({}, None, made.control)
+    row = made.control.store.worker(worker)
+    assert row is not None
+    assert (row.record.phase, row.record.job) == ("running", "b")
+
+
+def test_a_reaper_that_broke_off_between_job_and_worker_is_finished_by_the_next(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(made, "a")
+    worker, _ = runs(made, monkeypatch, "a")
+    made.clock.now_ms += made.policy.settings.lease_ms
+    breaks_off(made, monkeypatch, lambda: functions.fleet({}, None, made.control))
+    assert (job_phase(made, "a"), phase(made, worker)) == ("queued", "running")
+    functions.fleet({}, None, made.control)
+    row = made.control.store.worker(worker)
+    assert row is not None
+    assert (row.record.job, row.record.epoch) == ("a", 2)
+
+
+def breaks_off(made: World, monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> None:
+    """No worker hears anything."""
+    with monkeypatch.context() as broken:
+        broken.setattr(workers, "deliver", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            call()
+
+
 def test_a_job_that_has_ended_stays_as_it_is(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     submitted(made, "a")
     _, left = runs(made, monkeypatch, "a")
@@ -159,5 +193,5 @@ def test_a_stack_that_resumes_launches_again_and_drains_again(made: World) -> No
 
 
 def test_what_is_no_order_is_refused(made: World) -> None:
-    with pytest.raises(ValueError, match="do: cancel, drain or resume, not 'launch'"):
+    with pytest.raises(ValueError, match="do: cancel, drain, resume or rebuild, not 'launch'"):
         operate(made, do="launch")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from test_aws_local import eventually, local
 from test_aws_wrapper import Cloud, cloud, server
 
 from aws import wrapper
 from aws.drops import RESULTS, Drop, S3Folders, submission
+from aws.local import stack
 from aws.translate import BadMessage, from_message
 
-__all__ = ["cloud", "server"]  # fixtures
+__all__ = ["cloud", "local", "server"]  # fixtures
 NAMES = ["plain", "with space", "a+b%20c", 'o\'clock "x"', "$(id);`id`", "größe"]
 
 
@@ -108,3 +111,28 @@ def test_who_reads_an_earlier_jobs_output_waits_for_it() -> None:
 def test_what_cannot_be_waited_for_is_refused(more: dict[str, object], says: str) -> None:
     with pytest.raises(BadMessage, match=says):
         from_message(json.dumps({"id": "c", "commands": ["x"], **more}), 0)
+
+
+# on a stack of this machine -------------------------------------------------------------------------------------------
+PIPELINES: list[dict[str, Any]] = [
+    {"id": "mesh", "commands": ["echo 21 > mesh.bin"], "outputs": ["mesh.bin"]},
+    {"id": "solve", "commands": ["mkdir field; echo $(( 2 * $(cat mesh.bin) )) > field/t0"], "outputs": ["field/"],
+     "inputs": [{"job": "mesh", "path": "mesh.bin"}]},
+    {"id": "plot", "commands": ["cat in/t0 > answer; echo \"{\\\"t\\\": $(cat in/t0)}\" > $SPOTBED_METRICS"],
+     "outputs": ["answer"], "inputs": [{"job": "solve", "path": "field/", "to": "in"}]},
+    {"id": "bad-solve", "retries": 0, "commands": ["exit 7"], "inputs": [{"job": "mesh", "path": "mesh.bin"}]},
+    {"id": "bad-plot", "commands": ["true"], "inputs": [{"job": "bad-solve", "path": "field/"}]},
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_pipelines_run_on_a_stack_of_this_machine(local: stack.LocalStack, tmp_path: Path) -> None:
+    for message in reversed(PIPELINES):
+        local.send(message)
+    eventually(lambda: len(local.jobs()) == len(PIPELINES))
+    assert local.wait(120)
+    lines = {line.job_id: line for line in local.jobs()}
+    phases = {name: line.phase for name, line in lines.items()}
+    assert phases == {"mesh": "done", "solve": "done", "plot": "done", "bad-solve": "failed", "bad-plot": "failed"}
+    assert [path.read_text() for path in local.fetch("plot", tmp_path / "out")] == ["42\n"]
+    assert (lines["plot"].metrics, lines["bad-solve"].exit_code, lines["bad-plot"].attempts) == ({"t": 42}, 7, 0)
