@@ -111,6 +111,8 @@ def _unheard(job_id: str) -> None:
 class Stack:
     """A stack that runs, wherever it is."""
 
+    look_every_s = 15.0  # for who watches: a look reads the whole table of jobs, and DynamoDB bills what is read
+
     def __init__(self, address: Address, clients: Clients, doors: Doors) -> None:
         self.address, self._doors = address, doors
         self._dynamodb, self._s3, self._sqs = clients.dynamodb, clients.s3, clients.sqs
@@ -278,7 +280,7 @@ class Stack:
         pools = {line.pool: {"never_ready": line.never_ready, "stopped": line.stopped} for line in fleet.pools}
         return {
             "name": self.name,
-            "jobs": dict(Counter(line.phase for line in self.jobs())),
+            "jobs": dict(Counter(item["phase"]["S"] for item in self._scan(self.address.tables.jobs, "phase"))),
             "workers": dict(Counter(state.split()[0] for state in self.workers().values())),
             "drained": fleet.drains,
             "cap_reached": fleet.closed,
@@ -304,8 +306,10 @@ class Stack:
             time.sleep(_PAUSE_S)
         return False
 
-    def _scan(self, table: str) -> Iterator[Mapping[str, Any]]:
-        for page in self._dynamodb.get_paginator("scan").paginate(TableName=table):
+    def _scan(self, table: str, only: str = "") -> Iterator[Mapping[str, Any]]:
+        """The items of a table; `only` names the one attribute that is wanted."""
+        wanted = {"ProjectionExpression": "#a", "ExpressionAttributeNames": {"#a": only}} if only else {}
+        for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, **wanted):
             yield from page["Items"]
 
 

@@ -112,6 +112,8 @@ def _spawn(folder: Path) -> None:
 class LocalStack(Stack):
     """A stack that runs. Raises InputError when there is none of this name, OutsideError when it does not answer."""
 
+    look_every_s = 2.0
+
     def __init__(self, name: str) -> None:
         folder = home(name)
         if not (folder / SPEC).exists():

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from aws.stack import JobLine, Stack
 
 app = typer.Typer()
-_LOOK_EVERY_S = 2.0
 _AWS_FAILED = 4
 
 
@@ -64,7 +63,7 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.")]
 def status(
     terminal: Terminal,
     stack: Name = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s, until interrupted.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s (AWS: 15 s), until interrupted.")] = False,
     target: Target = None,
     region: Region = None,
     profile: Profile = None,
@@ -79,7 +78,7 @@ def status(
     mine = chosen(stack, target, region, profile)
     code = _show_status(terminal, mine.status())
     while watch:
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(mine.look_every_s)
         code = _show_status(terminal, mine.status())
     return code
 
