@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -34,22 +35,41 @@ NAMES = [
 ]
 
 
+@cache
+def client(service: str) -> Any:
+    """One of boto3's; making it takes longer than most tests."""
+    make: Any = boto3.client
+    return make(service, region_name="us-east-1")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[World]:
+    """A world with a team's bucket."""
+    with pytest.MonkeyPatch.context() as patched, mock_aws():
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patched.setenv(name, "testing")
+        yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
+
+
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An empty world with a team's bucket."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="us-east-1")
-        s3.create_bucket(Bucket=BUCKET)
-        world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
-        world_.control = replace(world_.control, folders=S3Folders(s3), ours="spotbed/")
-        yield world_
+def made(shared: World) -> Iterator[World]:
+    """The world with nothing in it."""
+    s3, dynamodb = client("s3"), client("dynamodb")
+    s3.create_bucket(Bucket=BUCKET)
+    shared.control = replace(shared.control, folders=S3Folders(s3), ours="spotbed/")
+    yield shared
+    shared.told.clear()
+    for found in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        s3.delete_object(Bucket=BUCKET, Key=found["Key"])
+    tables = shared.control.store.tables
+    for table, key in ((tables.jobs, "job_id"), (tables.fleet, "key")):
+        for item in dynamodb.scan(TableName=table)["Items"]:
+            dynamodb.delete_item(TableName=table, Key={key: item[key]})
 
 
 def put(*keys: str, text: str = "echo hello") -> None:
     for key in keys:
-        boto3.client("s3", region_name="us-east-1").put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+        client("s3").put_object(Bucket=BUCKET, Key=key, Body=text.encode())
 
 
 def event(key: str, sequencer: str = "0A", bucket: str = BUCKET, **drop: str) -> str:
