@@ -94,6 +94,9 @@ PROBES: dict[str, Callable[[Deployed, Client], Any]] = {
     "launch": _launch,
     "protect an instance": _protect,
     "read a dropped folder": lambda stack, client: client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="in/a/"),
+    "read ends of jobs": lambda stack, client: client("s3").list_objects_v2(
+        Bucket=stack.bucket, Prefix="spotbed/jobs/a/"
+    ),
     "read another folder": lambda stack, client: client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="spotbed/"),
     "write a result": lambda stack, client: client("s3").put_object(Bucket=stack.bucket, Key="spotbed/probe", Body=b""),
     "remove a job": lambda stack, client: client("dynamodb").delete_item(
@@ -111,9 +114,11 @@ MAY: dict[str, set[str]] = {
     "ParkRole": {"write a worker"},
     "FleetRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "launch", "read all jobs"},
     "ReportRole": {"write a job"},
-    "OperateRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "send a command"},
+    "OperateRole": _RECORDS
+    | _ENDS
+    | {"start an execution", "protect an instance", "count", "read all jobs", "send a command", "read ends of jobs"},
     "InstanceRole": {"read a job", "write a job", "call Deliver", "call Report", "write a result"}
-    | {"read a dropped folder", "read another folder"},
+    | {"read a dropped folder", "read another folder", "read ends of jobs"},
     "WorkerMachineRole": {"call Step"},
 }
 
