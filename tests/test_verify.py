@@ -21,6 +21,7 @@ from verify_runs import (
     hours_inflated,
     of_journal,
     stretched,
+    with_times,
     without_jobs,
     without_submissions,
 )
@@ -33,7 +34,7 @@ from spotbed.scenario.load import load_scenario
 from spotbed.scenario.units import parse_duration
 from spotbed.services_preset import ServicesPreset
 from spotbed.verify.latencies import recalibrated
-from spotbed.verify.lines import lines_of, read_journal
+from spotbed.verify.lines import lines_of, read_journal, since
 from spotbed.verify.observed import observe
 from spotbed.verify.replay import Deployed, measure, replay, run_of
 from spotbed.verify.scenario import scenario_of
@@ -285,3 +286,20 @@ def test_interruptions_are_fitted_where_there_were_enough(root: Path, tmp_path: 
 def test_a_run_without_jobs_is_no_scenario() -> None:
     with pytest.raises(InputError, match="no job of this run"):
         scenario_of(observe([], Settings()), "again")
+
+
+# a part of a journal --------------------------------------------------------------------------------------------------
+def test_a_journal_is_cut_where_nothing_ran() -> None:
+    first, ran = recorded("local")
+    gap_ms = 3_600_000
+    second = with_times(first[1:], lambda at_ms: at_ms + gap_ms)
+    renamed = json.loads(json.dumps(second).replace("job-", "again-").replace('"i-', '"j-'))
+    both, start_ms = lines_of([*first, *renamed]), first[0][0]
+    cut = since(both, start_ms + gap_ms // 2)
+    assert {line.subject[:5] for line in cut if line.fact == "job"} == {"again"}
+    assert cut[0].fact == "stack"
+    found = judged(renamed, ran)
+    assert verdict(run_of(cut, ran), ran, services=recalibrated(run_of(cut, ran), ran).preset).rows == found.rows
+    assert since(both, 0) == both
+    with pytest.raises(InputError, match="never without work"):
+        since(both, start_ms + gap_ms + 10_000)

@@ -51,6 +51,10 @@ def verify(
     plan: Plan = None,
     journal: Journal = None,
     scenario: Scenario = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Nothing before it (2026-11-23T20:00:00Z); else before the plan was made."),
+    ] = None,
     services: Annotated[
         Services | None,
         typer.Option(
@@ -73,10 +77,12 @@ def verify(
     limit is broken: against the replay, or (in an account) against what the plan predicted.
     """
     from spotbed.verify.latencies import recalibrated
+    from spotbed.verify.lines import since as from_moment
     from spotbed.verify.replay import run_of
     from spotbed.verify.verdict import verdict
 
     lines, planned = _lines_and_plan(stack, target, region, profile, plan, journal)
+    lines = from_moment(lines, _moment_ms(since, planned))
     is_local = any(line.fact == "stack" and line.body.get("target") == "local" for line in lines)
     deployed = _deployed(planned, lines, scenario)
     run = run_of(lines, deployed)
@@ -175,6 +181,20 @@ def lines_of_stack(mine: Stack, target: Any, region: str | None, profile: str | 
     if not any(line.fact == "job" for line in lines):
         raise InputError(Problem(f"stack {mine.name} has heard of no job yet.", hint="Submit some: spotbed submit."))
     return lines
+
+
+def _moment_ms(since: str | None, plan: Mapping[str, Any]) -> int:
+    """From when on a run is verified. Raises InputError."""
+    from spotbed.errors import InputError, Problem
+    from spotbed.scenario.units import UnitError, parse_timestamp
+
+    text = since or plan.get("created_at")
+    if text is None:
+        return 0
+    try:
+        return round(parse_timestamp(text).timestamp() * 1000)
+    except UnitError as error:
+        raise InputError(Problem(f"{error.message}.", path="--since", value=text, hint=error.hint)) from None
 
 
 def read_applied(path: Path) -> dict[str, Any]:

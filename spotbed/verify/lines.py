@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from scheduler.codec import CodecError, decode
+from scheduler.commands import ReleaseDependants
+from scheduler.events import Lost
 from spotbed.errors import InputError, Problem
 
 WORLD = "world"
@@ -69,3 +71,29 @@ def _line(value: Any) -> Line:
     if role not in ("worker", "job", "fleet"):
         raise ValueError(f"no role {role!r}")
     return Line(int(at_ms), role, str(subject), decode(event), tuple(decode(command) for command in commands))
+
+
+def since(lines: Sequence[Line], at_ms: int) -> list[Line]:
+    """The lines from the first job after `at_ms` that came while no job was open and no worker was there: what is
+    before it can be left out without anything of it missing. Raises InputError when there was no such moment."""
+    if not lines or lines[0].at_ms >= at_ms:
+        return list(lines)
+    jobs, workers = set[str](), set[str]()
+    for number, line in enumerate(lines):
+        if line.fact == "job" and line.at_ms >= at_ms and not jobs and not workers:
+            return [each for each in lines[:number] if each.fact == "stack"] + list(lines[number:])
+        _follow(line, jobs, workers)
+    message = "the stack was never without work since then: nowhere can its journal be cut."
+    raise InputError(Problem(message, path="since", hint="Drain it, wait, and let jobs run: verify begins with them."))
+
+
+def _follow(line: Line, jobs: set[str], workers: set[str]) -> None:
+    """Which jobs are open, and which workers are there."""
+    if line.fact == "job":
+        jobs.add(line.subject)
+    elif line.fact == "worker":
+        workers.add(line.subject)
+    elif isinstance(line.event, Lost):
+        workers.discard(line.subject)
+    elif any(isinstance(command, ReleaseDependants) for command in line.commands):
+        jobs.discard(line.subject)
