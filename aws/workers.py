@@ -1,9 +1,9 @@
 """Deliver, Step and Park: how a worker's record, inbox and parked execution make one machine.
 
 *Deliver* appends an event to the inbox unless its id was there, and answers the token under which the execution has
-parked last. *Step* loads the record and the first event, decides, writes the new state and the orders in one conditional
-write, performs the orders and clears them. *Park* keeps the token only while there is nothing to hear. Whatever breaks
-off in between is done again.
+parked last. *Step* loads the record and the first event, decides, writes the new state and the orders in one
+conditional write, performs the orders and clears them. *Park* keeps the token only while there is nothing to hear.
+Whatever breaks off in between is done again.
 """
 
 from __future__ import annotations
