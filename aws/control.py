@@ -131,6 +131,10 @@ class Messages(Protocol):
 class Results(Protocol):
     """What wrappers have kept in the bucket."""
 
+    def within(self, buckets: tuple[str, ...]) -> Results:
+        """The same of other buckets."""
+        ...
+
     def ends(self, job_id: str) -> Mapping[int, str]:
         """Attempt -> how it ended, of those whose log was kept."""
         ...

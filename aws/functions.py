@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.measures import EmbeddedMetrics
 from aws.policy import policy_from
+from aws.rebuild import S3Results, rebuild
 from aws.store import Store, Tables, packed, unpacked
 from aws.translate import BadMessage, Submission, from_eventbridge, from_message, timer_of
 from scheduler.codec import encode
@@ -89,6 +91,7 @@ def control() -> Control:
         measures=EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
         audit_ms=round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
         launch_stop_after=int(given.get("LAUNCH_STOP_AFTER", "0")),
+        results=S3Results(client("s3"), (given["BUCKET"],), given["PREFIX"]),
     )
 
 
@@ -245,7 +248,8 @@ def fleet(event: dict[str, Any], context: object, given: Control | None = None) 
 
 
 def operate(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:
-    """What a user orders: {"do": "cancel", "job": ID}, {"do": "drain"} or {"do": "resume"}."""
+    """What a user orders: {"do": "cancel", "job": ID}, {"do": "drain"}, {"do": "resume"}, or {"do": "rebuild"} with
+    "source", the job table that was restored, if it was, and "buckets", in which instances keep logs."""
     mine = given or control()
     match event.get("do"):
         case "cancel":
@@ -256,5 +260,9 @@ def operate(event: dict[str, Any], context: object, given: Control | None = None
         case "resume":
             orders.resume(mine)
             return {"drains": False}
+        case "rebuild":
+            if mine.results is not None and event.get("buckets"):
+                mine = replace(mine, results=mine.results.within(tuple(event["buckets"])))
+            return rebuild(mine, source=str(event.get("source", ""))).document()
         case other:
-            raise ValueError(f"do: cancel, drain or resume, not {other!r}")
+            raise ValueError(f"do: cancel, drain, resume or rebuild, not {other!r}")
