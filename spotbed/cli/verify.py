@@ -132,7 +132,9 @@ def rebuild(
     stack: Name = None,
     from_table: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="The job table that was restored to an earlier moment, if it was lost."),
+        typer.Option(
+            metavar="TABLE", help="The job table that was restored, if it was lost; its name begins with STACK-jobs-."
+        ),
     ] = None,
     target: Target = None,
     region: Region = None,
