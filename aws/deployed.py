@@ -14,6 +14,7 @@ from aws.store import Tables
 from spotbed.errors import OutsideError
 
 PREFIX = "spotbed/"  # of what we keep in buckets
+_ANSWERS_WITHIN_S = 630  # the function's own timeout (aws/templates), and some
 _QUEUES = ("jobs", "finished", "dead", "undelivered")
 
 
@@ -84,7 +85,7 @@ class AccountDoors:
     def __init__(self, session: Session, name: str, outputs: Mapping[str, str]) -> None:
         self._name, self._machine = name, outputs["StateMachine"]
         self._function = outputs.get("Operate", f"{name}-operate")
-        self._lambda, self._states = session.client("lambda"), session.client("stepfunctions")
+        self._lambda, self._states = session.client("lambda", _ANSWERS_WITHIN_S), session.client("stepfunctions")
         self._autoscaling = session.client("autoscaling")
 
     def operate(self, payload: Mapping[str, Any]) -> dict[str, Any]:

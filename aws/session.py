@@ -12,8 +12,9 @@ from botocore.config import Config
 from aws.outside import FAILED, outside
 from spotbed.errors import OutsideError
 
+READ_TIMEOUT_S = 60
 # One layer of retries with an end, as in the functions; a person waits for these.
-CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5)
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ class Session:
             found = self.client("sts").get_caller_identity()
         return Identity(str(found["Account"]), str(found["Arn"]))
 
-    def client(self, service: str) -> Any:
-        """A client of boto3."""
+    def client(self, service: str, read_timeout_s: int = READ_TIMEOUT_S) -> Any:
+        """A client of boto3. Who waits for longer answers keeps the connection alive meanwhile."""
+        config = Config(read_timeout=read_timeout_s, tcp_keepalive=True)
         with outside():
-            return self._session.client(service, config=CONFIG)
+            return self._session.client(service, config=CONFIG.merge(config))
 
 
 def _made(region: str | None, profile: str | None) -> Any:

@@ -47,7 +47,7 @@ class Stubs(Session):
         super().__init__(region)
         self._made: dict[str, tuple[Any, Stubber]] = {}
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, read_timeout_s: int = 0) -> Any:
         return self.stub(service)[0]
 
     def stub(self, service: str) -> tuple[Any, Stubber]:
