@@ -27,10 +27,10 @@ from scheduler.policies.scale import BacklogAndBusy
 from scheduler.policy import Policy
 
 POLICY = policy_document(Policy(Fifo(), LowestPrice(), BacklogAndBusy(), Immediate(), OnNotice(), Stay()), "local")
-POLICY["settings"] |= {"keep_alive_ms": 3_000, "lease_ms": 60_000}
+POLICY["settings"] |= {"keep_alive_ms": 1_500, "lease_ms": 60_000}
 CAPABILITIES = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 NETWORK = {"out": "endpoints"}  # MiniStack's CloudFormation knows no NAT gateway
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def eventually(look: Callable[[], Any], within_s: float = WITHIN_S) -> Any:

@@ -34,7 +34,7 @@ from ministack.services import autoscaling, ec2, eventbridge, ssm, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 INSTANCES = Path(os.environ["SPOTBED_INSTANCES"])  # a folder for each, with opt, etc and bin
-LAUNCH_S = 1.0  # of an instance; no figure of EC2's
+LAUNCH_S = 0.5  # of an instance; no figure of EC2's
 documents: dict[str, dict[str, Any]] = {}  # content by name
 asked: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("instances of a SendCommand", default=())
 

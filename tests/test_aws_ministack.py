@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from deployed import Deployed, eventually
 
 HELLO = {"success_string": "Hello World", "outputs": ["*.txt"]}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_left(stack: Deployed) -> None:
+    """Workers of the test before have ended: one that is about to would be counted, and take nothing."""
+    eventually(lambda: set(stack.workers().values()) <= {"gone", "stopping"})
 
 
 def test_jobs_go_from_the_queue_to_their_ends_and_the_worker_with_them(stack: Deployed) -> None:
