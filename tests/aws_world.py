@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
 
 from aws import fleet, functions, jobs, workers
@@ -32,6 +32,7 @@ from spotbed.journal import Journal
 FINAL = ("done", "failed", "cancelled")
 LONGEST_MS = 40 * 3_600_000
 THROTTLED = "ThrottlingException"
+FAILURES = (ClientError, ReadTimeoutError)
 TABLES = Tables("jobs", "workers", "fleet")
 
 
@@ -39,10 +40,15 @@ def again(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call as Step Functions, EventBridge, SQS and the wrapper do: what AWS has throttled is called again."""
     try:
         return function(*arguments)
-    except ClientError as error:
-        if code_of(error) != THROTTLED:
+    except FAILURES as error:
+        if not comes_again(error):
             raise
         return function(*arguments)
+
+
+def comes_again(error: Exception) -> bool:
+    """Whether the services call a function again because of it; any other error is a fault of ours."""
+    return not isinstance(error, ClientError) or error.response["Error"]["Code"] == THROTTLED
 
 
 def message_of(work: Work, number: int) -> dict[str, Any]:
@@ -54,10 +60,6 @@ def message_of(work: Work, number: int) -> dict[str, Any]:
              ("vcpus", "memory_gib", "gpus", "priority", "tenant", "retries", "checkpointable")}  # fmt: skip
     return {"id": work.job_id(number), "commands": ["true"], **shape,
             **{name: value / 1000 for name, value in times.items() if value is not None}}  # fmt: skip
-
-
-def code_of(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
 
 
 def handled(handler: Callable[..., Any], payload: dict[str, Any], control: Control) -> Any:
@@ -124,9 +126,9 @@ class Executions:
         self.called[function] += 1
         try:
             result = handled(self._handlers[function], payload, self._world.control)
-        except ClientError as error:
+        except FAILURES as error:
             pause_s = asl.pause_s(state, tries + 1)
-            if code_of(error) != THROTTLED or pause_s is None:
+            if not comes_again(error) or pause_s is None:
                 raise
             self._parked.pop(token, None)
             self._later(round(pause_s * 1000), REPORT, partial(self._again, name, data, tries + 1))
@@ -140,9 +142,14 @@ class Executions:
 
 
 class World:
-    """One world under a decoupled policy; `run` returns its journal. Enter it inside moto's `mock_aws`."""
+    """One world under a decoupled policy; `run` returns its journal. Enter it inside moto's `mock_aws`.
 
-    def __init__(self, inputs: WorldInputs, policy: Policy, client: Any = None) -> None:
+    `plug` wraps what stands for the other services: the target, Step Functions, messages, timers and hints.
+    """
+
+    def __init__(
+        self, inputs: WorldInputs, policy: Policy, client: Any = None, plug: Callable[[Any], Any] = lambda given: given
+    ) -> None:
         self.inputs, self.policy = inputs, policy
         self.clock, self.latency, self.journal = Clock(), Latency(inputs), Journal()
         self.executions = Executions(self)
@@ -158,11 +165,11 @@ class World:
         self.control = Control(
             store=Store(client, TABLES),
             policy=policy,
-            target=self,
-            executions=self.executions,
-            messages=self,
-            timers=self,
-            hints=self,
+            target=plug(self),
+            executions=plug(self.executions),
+            messages=plug(self),
+            timers=plug(self),
+            hints=plug(self),
             journal=self.journal,
             pools=pools,
             now_ms=lambda: self.clock.now_ms,

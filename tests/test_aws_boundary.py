@@ -1,15 +1,16 @@
-"""Faults at the boundary: every call to DynamoDB of a job's life fails once, before its effect or after it."""
+"""Faults at the boundary: every call of a job's life, to any service, fails once, before its effect or after it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 from aws_world import THROTTLED, World
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 from test_conformance import KEEPS, SPOT, world
 
@@ -17,34 +18,45 @@ INPUTS = world(KEEPS, [(0, 900_000)], {"spot-a": [(0, 9), (400_457, 0)]})  # int
 EVERY = 29  # in `make test`; `make test-all` fails each call
 
 
-class Unreliable:
-    """A client whose call number `number` is throttled: not performed, or performed and its answer lost."""
+class Calls:
+    """Counts the calls of a run, and lets one of them fail: throttled before it has an effect, or performed and its
+    answer lost, by a throttle or a timeout."""
 
-    def __init__(self, client: Any, number: int, *, performed: bool) -> None:
-        self._client, self._number, self._performed = client, number, performed
-        self.calls = 0
+    def __init__(self, number: int, *, performed: bool) -> None:
+        self._number, self._performed = number, performed
+        self.made = 0
+
+    def of(self, plug: Any) -> Any:
+        """A client or a plug whose calls are counted here."""
+        return Unreliable(plug, self)
+
+    def through(self, name: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        self.made += 1
+        if self.made != self._number:
+            return method(*given, **named)
+        if self._performed:
+            method(*given, **named)
+        if self._performed and self._number % 2:
+            raise ReadTimeoutError(endpoint_url=name)
+        raise ClientError({"Error": {"Code": THROTTLED, "Message": "slow down"}}, name)
+
+
+class Unreliable:
+    """What is called, by way of the counter."""
+
+    def __init__(self, plug: Any, calls: Calls) -> None:
+        self._plug, self._calls = plug, calls
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._client, name)
-
-        def call(**arguments: Any) -> Any:
-            self.calls += 1
-            fails = self.calls == self._number
-            if fails and not self._performed:
-                raise ClientError({"Error": {"Code": THROTTLED, "Message": "slow down"}}, name)
-            result = method(**arguments)
-            if fails:
-                raise ClientError({"Error": {"Code": THROTTLED, "Message": "slow down"}}, name)
-            return result
-
-        return method if name == "create_table" else call
+        method: Callable[..., Any] = getattr(self._plug, name)
+        return method if name == "create_table" else partial(self._calls.through, name, method)
 
 
-def run(number: int, *, performed: bool) -> tuple[World, Unreliable]:
-    client = Unreliable(boto3.client("dynamodb", region_name="us-east-1"), number, performed=performed)
-    made = World(INPUTS, SPOT, client)
+def run(number: int, *, performed: bool) -> tuple[World, Calls]:
+    calls = Calls(number, performed=performed)
+    made = World(INPUTS, SPOT, calls.of(boto3.client("dynamodb", region_name="us-east-1")), calls.of)
     made.run()
-    return made, client
+    return made, calls
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +67,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def calls_of_a_run() -> int:
     with mock_aws():
-        return run(0, performed=False)[1].calls
+        return run(0, performed=False)[1].made
 
 
 def survives(number: int, *, performed: bool) -> None:
