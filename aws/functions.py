@@ -23,7 +23,7 @@ from aws.checkout import PATIENT, FunctionCheckout
 from aws.control import Control, PoolSpec
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.measures import EmbeddedMetrics
-from aws.policy import policy_from
+from aws.policy import guarded_from
 from aws.rebuild import S3Results, rebuild
 from aws.store import Store, Tables, packed, unpacked
 from aws.translate import BadMessage, Submission, from_eventbridge, from_message, timer_of
@@ -66,7 +66,7 @@ def control() -> Control:
     pools = {each["id"]: PoolSpec(**each) for each in json.loads(packaged("pools.json"))}
     return Control(
         Store(client("dynamodb"), Tables(given["JOBS_TABLE"], given["WORKERS_TABLE"], given["FLEET_TABLE"])),
-        policy_from(json.loads(packaged("policy.json"))),
+        guarded_from(json.loads(packaged("policy.json"))),
         Ec2Fleet(
             client("ssm"),
             client("autoscaling"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from scheduler.policy import POINTS, Policy
 from scheduler.settings import Settings
+from spotbed.guard import guarded
+from spotbed.sources import source_file
 
 
 def policy_from(spec: Mapping[str, Any]) -> Policy:
@@ -17,6 +20,14 @@ def policy_from(spec: Mapping[str, Any]) -> Policy:
     """
     points = {point: _part(spec["points"][point]) for point in POINTS}
     return Policy(**points, settings=Settings(**spec.get("settings", {})))
+
+
+def guarded_from(spec: Mapping[str, Any]) -> Policy:
+    """The policy as a function asks it: a user's own part through the guard of a simulation, so that what it raises or
+    answers wrongly is an error that says where, and reaches no table."""
+    policy = policy_from(spec)
+    parts = {point: getattr(policy, point) for point in POINTS}
+    return replace(policy, **{point: guarded(part, source_file(type(part))) for point, part in parts.items()})
 
 
 def _part(given: Mapping[str, Any]) -> Any:

@@ -11,8 +11,9 @@ from scheduler.policy import NOTHING_NEEDED, POINTS
 from spotbed.build import Blueprint
 from spotbed.errors import InputError, Problem
 from spotbed.policies.compose import Composed
-from spotbed.policies.load import source_file, source_of
+from spotbed.policies.load import source_of
 from spotbed.scenario.models import Scenario
+from spotbed.sources import source_file
 
 _ARCHITECTURE = "decoupled"
 _MODEL_NEEDS = "which no program gives: it is a model for papers"

@@ -22,8 +22,8 @@ from spotbed.build import Blueprint, blueprint
 from spotbed.errors import OutsideError
 from spotbed.files import disk_full, is_disk_full, make_parents, remove_empty, write_bytes
 from spotbed.frames import journal_frame, run_data
+from spotbed.guard import PolicyFailure
 from spotbed.metric_names import METRIC_NAMES
-from spotbed.policies.guard import PolicyFailure
 from spotbed.progress import Progress
 from spotbed.provenance import file_sha256, tree_sha256
 from spotbed.scenario.load import load_scenario

@@ -123,7 +123,7 @@ import copy, pickle
 from dataclasses import FrozenInstanceError, replace
 from scheduler.events import Ready, TimerFired
 from scheduler.policies.order import Fifo
-from spotbed.policies.guard import guarded
+from spotbed.guard import guarded
 event, fired = Ready(1), TimerFired(1, "boot")
 event.at_ms = 2  # cheap, and wrong: the type checker says so
 guarded(Fifo(), None)

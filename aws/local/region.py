@@ -27,7 +27,7 @@ from aws.effects import DelayedMessages, Queues
 from aws.local import cloud
 from aws.local.executions import Executor, retried
 from aws.local.instances import LocalFleet
-from aws.policy import policy_from
+from aws.policy import guarded_from
 from aws.rebuild import S3Results
 from aws.store import Store
 from aws.translate import ready
@@ -103,7 +103,7 @@ class Region:
         sqs, queues = self.cloud.client("sqs"), self.queues
         return Control(
             Store(self.cloud.client("dynamodb"), cloud.TABLES),
-            policy_from(self._spec["policy"]),
+            guarded_from(self._spec["policy"]),
             self.fleet,
             self.executor,
             Queues(sqs, None, queues.finished, queues.dead),

@@ -11,12 +11,13 @@ from scheduler.codec import decode, encode
 from scheduler.policy import needs_of
 from scheduler.settings import Settings
 from spotbed.errors import InputError, Problem
+from spotbed.guard import PolicyFailure
 from spotbed.policies.catalogue import deployable
 from spotbed.policies.compose import Composed, compose
-from spotbed.policies.guard import PolicyFailure
-from spotbed.policies.load import source_file, source_of
+from spotbed.policies.load import source_of
 from spotbed.policies.rehearsal import elsewhere, rehearse, written
 from spotbed.scenario.models_policies import PolicyEntry
+from spotbed.sources import source_file
 
 # what would give a decision a clock, chance, the outside, or a memory that is not in what it is given
 IMPURE = frozenset(

@@ -14,11 +14,12 @@ from scheduler.policies.presets import DEFAULTS, PARTS, PRESETS
 from scheduler.policy import NOTHING_NEEDED, POINTS, Policy
 from scheduler.settings import Settings
 from spotbed.errors import InputError, Problem
-from spotbed.policies.guard import guarded
-from spotbed.policies.load import entry_point_classes, file_of, filled_points, is_path, line_of, load_class, source_of
+from spotbed.guard import guarded
+from spotbed.policies.load import entry_point_classes, file_of, filled_points, is_path, load_class, source_of
 from spotbed.policies.parameters import apply_parameters, parameter_names, shown_parameters
 from spotbed.scenario.models_policies import Part, PolicyEntry
 from spotbed.scenario.problems import shown, suggestion
+from spotbed.sources import line_of
 
 LEGACY = "legacy-2019"
 # architecture -> the points that its machines ask a policy

@@ -10,11 +10,11 @@ from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from scheduler.policy import POINTS
 from spotbed.errors import InputError, Problem
 from spotbed.scenario.problems import shown, suggestion
+from spotbed.sources import line_of, source_file
 
 ENTRY_POINTS = "spotbed.policies"
 _MOST_BYTES = 1 << 20  # of a file with a policy
@@ -157,11 +157,6 @@ def filled_points(kind: type, file: str | None = None) -> list[str]:
     return points
 
 
-def source_file(kind: type) -> str | None:
-    """The file that a class was read from."""
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)
-
-
 def source_of(kind: type) -> bytes:
     """The whole file that a class was read from, as it was then."""
     loader = getattr(getattr(sys.modules.get(kind.__module__), "__spec__", None), "loader", None)
@@ -169,13 +164,3 @@ def source_of(kind: type) -> bytes:
     if isinstance(loader, _Source):
         return loader.get_data("")
     return Path(file).read_bytes() if file else b""
-
-
-def line_of(thing: Any) -> int | None:
-    """Where a class or a function begins in its file."""
-    import inspect
-
-    try:
-        return inspect.getsourcelines(thing)[1]
-    except (OSError, TypeError):
-        return None

@@ -19,8 +19,8 @@ from scheduler import record
 from scheduler.central_record import QueueView, Waiting
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON, FleetView
 from spotbed.errors import Problem, SpotbedError
-from spotbed.policies.load import line_of, source_file
 from spotbed.scenario.problems import render, shown
+from spotbed.sources import line_of, source_file
 
 _PURCHASES = ("any", "spot", "on-demand")
 _ANSWERS = (RUN_ON, CHECKPOINT, RELEASE)
