@@ -15,7 +15,7 @@ from aws.store import packed
 from scheduler.events import Ready
 
 TAGGED = "Tag Change on Resource"
-POOL, OF_A_GROUP = "spotbed:pool", "aws:autoscaling:groupName"
+POOL, OF_A_GROUP = "spotbed:pool", "spotbed:team"  # which the groups of a team give to their instances
 _MOST = 1000  # times that one instance may be tagged; a slot has three digits
 
 

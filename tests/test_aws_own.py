@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aws_stacks import of_type, rendered
 from aws_world import World
 from moto import mock_aws
 from test_conformance import IDEAL, PLAIN, SPOT, world
 
 from aws import functions
 from aws.control import OWN
-from aws.own import TAGGED
+from aws.own import OF_A_GROUP, TAGGED
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_tagged_instance_is_a_worker_that_is_ready(made: World) -> None:
 
 
 def test_an_instance_of_a_group_is_none(made: World) -> None:
-    tagged(made, **{"spotbed:pool": pool(made), "aws:autoscaling:groupName": "eda-x"})
+    tagged(made, **{"spotbed:pool": pool(made), "spotbed:team": "cpu"})
     assert made.control.store.worker("i-1#0") is None
 
 
@@ -59,3 +60,15 @@ def test_a_tag_that_names_no_pool_is_told(made: World) -> None:
     ((name, phase, reason),) = made.told
     assert (name, phase) == ("i-1", "refused")
     assert "spotbed:pool is 'none'" in reason
+
+
+def test_the_rule_knows_what_groups_give_to_their_instances() -> None:
+    """An instance of a group is a worker by the event of its launch; by its tags as well, it would be two."""
+    function = of_type(rendered("scheduler"), "AWS::Serverless::Function")["DeliverFunction"]
+    pattern = function["Events"]["Tagged"]["Properties"]["Pattern"]
+    assert pattern["detail-type"] == [TAGGED]
+    assert pattern["detail"]["tags"][OF_A_GROUP] == [{"exists": False}]
+    for kind in ("resources", "delegated"):
+        for group in of_type(rendered(kind), "AWS::AutoScaling::AutoScalingGroup").values():
+            given = {tag["Key"] for tag in group["Tags"] if tag["PropagateAtLaunch"]}
+            assert {OF_A_GROUP, "spotbed:stack"} <= given
