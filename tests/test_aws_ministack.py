@@ -89,3 +89,21 @@ def test_an_instance_that_somebody_tags_serves_the_queue_and_stays(stack: Deploy
         stack.event("EC2 Instance State-change Notification", "aws.ec2", {"instance-id": instance, "state": "stopped"})
         eventually(lambda worker=worker: stack.workers()[worker] == "gone")
     assert stack.account.client("ec2").describe_instances(InstanceIds=[instance])["Reservations"]
+
+
+def test_operate_rebuilds_from_the_table_and_from_a_restored_one(stack: Deployed) -> None:
+    """Under the role of operate: a job that only the restored table knows waits again."""
+    client, restored = stack.account.client("dynamodb"), f"{stack.stack}-jobs-restored"
+    stack.submit("waits", "true")
+    eventually(lambda: stack.job("waits").get("phase") == "queued")
+    assert stack.call("operate", {"do": "rebuild"})["requeued"] == 0
+    key = {"AttributeName": "job_id", "KeyType": "HASH"}
+    kinds = [{"AttributeName": "job_id", "AttributeType": "S"}]
+    client.create_table(TableName=restored, KeySchema=[key], AttributeDefinitions=kinds, BillingMode="PAY_PER_REQUEST")
+    found = client.get_item(TableName=f"{stack.stack}-jobs", Key={"job_id": {"S": "waits"}})["Item"]
+    client.put_item(TableName=restored, Item=found)
+    client.delete_item(TableName=f"{stack.stack}-jobs", Key={"job_id": {"S": "waits"}})
+    buckets = [stack.bucket, stack.results]
+    assert stack.call("operate", {"do": "rebuild", "source": restored, "buckets": buckets})["copied"] == 1
+    assert stack.job("waits")["phase"] == "queued"
+    assert stack.call("operate", {"do": "cancel", "job": "waits"}) == {"phase": "cancelled"}
