@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,11 @@ from scheduler.policy import Policy
 POLICY = policy_document(Policy(Fifo(), LowestPrice(), BacklogAndBusy(), Immediate(), OnNotice(), Stay()), "local")
 POLICY["settings"] |= {"keep_alive_ms": 1_500, "lease_ms": 60_000}
 CAPABILITIES = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+LICENCES = """import json
+def handler(event, context):
+    print(json.dumps(event))
+    return {"granted": sum(event["licences"].values()) < 2, "retry_after_s": 3600}
+"""
 NETWORK = {"out": "endpoints"}  # MiniStack's CloudFormation knows no NAT gateway
 WITHIN_S = 60.0
 
@@ -86,6 +93,13 @@ class Deployed:
         found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
         bodies = [json.loads(each["Body"]) for each in found.get("Messages", ())]
         return {body["job_id"]: body for body in bodies if "job_id" in body}
+
+    def asked(self) -> list[tuple[str, str]]:
+        """What the user's function was asked: (do, job), in order."""
+        group = f"/aws/lambda/{self.stack}-licences"
+        events = self.account.client("logs").filter_log_events(logGroupName=group)["events"]
+        heard = [json.loads(each["message"]) for each in events if each["message"].startswith("{")]
+        return [(each["do"], each["job"]) for each in heard]
 
     def event(self, kind: str, source: str, detail: Mapping[str, Any], *resources: str) -> None:
         """On the default bus, as a service of AWS puts it there."""
@@ -196,7 +210,8 @@ class Deployed:
 def prepare(account: Ministack, stack: str) -> tuple[Deployed, dict[str, Template]]:
     """Upload the package; the templates of the local variant by the names of their stacks, to be deployed in order."""
     one = {**pool("c6i-1a", "c6i.xlarge", "us-east-1a", "spot"), "group": f"{stack}-c6i-1a", "max": 3}
-    target = {**TARGET, "stack": stack, "network": NETWORK}
+    hook = _licences(account, stack)
+    target = {**TARGET, "stack": stack, "network": NETWORK, "checkout": {"function": hook}}
     target["instances"] = {**TARGET["instances"], "profile": {"policies": [], "boundary": None}}
     team = {**TARGET["teams"][0], "bucket": f"{stack}-{TARGET['teams'][0]['bucket']}"}
     s3 = account.client("s3")
@@ -208,6 +223,19 @@ def prepare(account: Ministack, stack: str) -> tuple[Deployed, dict[str, Templat
     scheduler["Parameters"]["TickExpression"]["Default"] = "cron(0 0 1 1 ? 2099)"  # tests call the fleet themselves
     team_stack = resources_stack(target, [one], team, code=code)
     return Deployed(account, stack, one, team["bucket"]), {stack: scheduler, f"{stack}-cpu-team": team_stack}
+
+
+def _licences(account: Ministack, stack: str) -> str:
+    """A user's function that has one licence to give; its name."""
+    name, stream = f"{stack}-licences", io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("licences.py", LICENCES)
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = account.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    given = {"Runtime": "python3.12", "Handler": "licences.handler", "Code": {"ZipFile": stream.getvalue()}}
+    account.client("lambda").create_function(FunctionName=name, Role=role, **given)
+    return name
 
 
 def deploy(account: Ministack, stack: str) -> Deployed:

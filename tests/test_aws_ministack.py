@@ -107,3 +107,15 @@ def test_operate_rebuilds_from_the_table_and_from_a_restored_one(stack: Deployed
     assert stack.call("operate", {"do": "rebuild", "source": restored, "buckets": buckets})["copied"] == 1
     assert stack.job("waits")["phase"] == "queued"
     assert stack.call("operate", {"do": "cancel", "job": "waits"}) == {"phase": "cancelled"}
+
+
+def test_a_job_with_licences_starts_when_they_are_granted_and_gives_them_back(stack: Deployed) -> None:
+    stack.submit("greedy", "true", licences={"tool": 2})
+    stack.submit("modest", "true", licences={"tool": 1})
+    eventually(lambda: {stack.job(name).get("phase") for name in ("greedy", "modest")} == {"queued"})
+    assert stack.capacity()
+    eventually(lambda: stack.job("modest")["phase"] == "done")
+    eventually(lambda: ("release", "modest") in stack.asked())
+    assert ("checkout", "greedy") in stack.asked()
+    assert stack.job("greedy")["attempts"] == "0"
+    assert stack.call("operate", {"do": "cancel", "job": "greedy"}) == {"phase": "cancelled"}

@@ -88,6 +88,7 @@ PROBES: dict[str, Callable[[Deployed, Client], Any]] = {
     "call Deliver": _called("deliver"),
     "call Step": _called("step"),
     "call Report": _called("report"),
+    "ask for licences": _called("licences"),
     "send a command": _command,
     "send any command": _foreign_command,
     "start an execution": _start,
@@ -106,7 +107,7 @@ PROBES: dict[str, Callable[[Deployed, Client], Any]] = {
     "make a role": lambda stack, client: client("iam").create_role(RoleName="probe", AssumeRolePolicyDocument="{}"),
 }
 _RECORDS = {"read a job", "write a job", "write a worker", "write the fleet"}
-_ENDS = {"tell of an end", "publish", "call Deliver"}
+_ENDS = {"tell of an end", "publish", "call Deliver", "ask for licences"}
 MAY: dict[str, set[str]] = {
     "IntakeRole": _RECORDS | _ENDS | {"take jobs", "read a dropped folder"},
     "DeliverRole": _RECORDS | _ENDS | {"start an execution", "protect an instance"},
