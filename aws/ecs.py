@@ -38,6 +38,14 @@ class EcsSpec:
     config: str = "/etc/spotbed/config.json"
 
 
+def spec_from(given: Mapping[str, str]) -> EcsSpec | None:
+    """What a function's environment says of a cluster, if it names one."""
+    if not given.get("ECS_CLUSTER"):
+        return None
+    subnets, groups = (given[name].split(",") for name in ("ECS_SUBNETS", "ECS_SECURITY_GROUPS"))
+    return EcsSpec(given["ECS_CLUSTER"], given["ECS_TASK_DEFINITION"], subnets, groups)
+
+
 class Say(Protocol):
     """Lets Deliver hear an event of a worker, soon and not within this call."""
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,8 @@ from aws import drops, jobs, launches, own, workers
 from aws import fleet as fleet_function
 from aws import operate as orders
 from aws.checkout import PATIENT, FunctionCheckout
-from aws.control import Control, PoolSpec
+from aws.control import Control, PoolSpec, Target
+from aws.ecs import DeliverCalls, EcsTarget, spec_from
 from aws.effects import AsynchronousCalls, DelayedMessages, Ec2Fleet, Queues, StepFunctions
 from aws.measures import EmbeddedMetrics
 from aws.policy import guarded_from
@@ -67,21 +68,14 @@ def control() -> Control:
     return Control(
         Store(client("dynamodb"), Tables(given["JOBS_TABLE"], given["WORKERS_TABLE"], given["FLEET_TABLE"])),
         guarded_from(json.loads(packaged("policy.json"))),
-        Ec2Fleet(
-            client("ssm"),
-            client("autoscaling"),
-            client("ec2"),
-            {"linux": given["DOCUMENT"], "windows": given["WINDOWS_DOCUMENT"]},
-            pools,
-            lambda: dt.datetime.now(dt.UTC),
-        ),
+        target(given, pools, client),
         StepFunctions(client("stepfunctions"), given["STATE_MACHINE_ARN"]),
         Queues(client("sqs"), client("events"), given["FINISHED_QUEUE_URL"], given["DEAD_QUEUE_URL"], given["BUS"]),
         DelayedMessages(client("sqs"), given["QUEUE_URL"]),
         AsynchronousCalls(client("lambda"), given["DELIVER_FUNCTION"]),
         LogJournal(),
         pools,
-        lambda: time.time_ns() // 1_000_000,
+        now_ms,
         budget_usd=float(given.get("BUDGET_USD", "0")),
         launches=given.get("LAUNCHES", "on") == "on",
         folders=drops.S3Folders(client("s3")),
@@ -93,6 +87,22 @@ def control() -> Control:
         launch_stop_after=int(given.get("LAUNCH_STOP_AFTER", "0")),
         results=S3Results(client("s3"), (given["BUCKET"],), given["PREFIX"]),
     )
+
+
+def now_ms() -> int:
+    """The only clock."""
+    return time.time_ns() // 1_000_000
+
+
+def target(given: Mapping[str, str], pools: Mapping[str, PoolSpec], client: Callable[[str], Any]) -> Target:
+    """Where attempts run: on instances of Auto Scaling groups or, if a cluster is named, as tasks of ECS."""
+    cluster = spec_from(given)
+    if cluster is not None:
+        say = DeliverCalls(client("lambda"), given["DELIVER_FUNCTION"])
+        return EcsTarget(client("ecs"), cluster, pools, say, now_ms)
+    documents = {"linux": given["DOCUMENT"], "windows": given["WINDOWS_DOCUMENT"]}
+    ssm, autoscaling, ec2 = (client(name) for name in ("ssm", "autoscaling", "ec2"))
+    return Ec2Fleet(ssm, autoscaling, ec2, documents, pools, lambda: dt.datetime.now(dt.UTC))
 
 
 def _checkout(function: str) -> FunctionCheckout | None:

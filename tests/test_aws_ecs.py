@@ -18,6 +18,7 @@ from test_conformance import IDEAL, PLAIN, SPOT, world
 from aws import fleet, functions, workers
 from aws.control import PoolSpec
 from aws.ecs import ATTEMPT, DeliverCalls, EcsSpec, EcsTarget
+from aws.effects import Ec2Fleet
 from aws.store import WorkerRow, packed
 from scheduler.commands import Checkpoint, Launch, Start
 from scheduler.events import AttemptEnded
@@ -154,6 +155,15 @@ def test_many_tasks_are_all_seen(place: Place) -> None:
     for number in range(103):
         place.target.start(row(f"w{number}"), Start("a", number + 1, 0, -1))
     assert len(place.target.live()) == 103
+
+
+def test_who_names_a_cluster_gets_tasks_and_who_does_not_gets_instances() -> None:
+    made: list[str] = []
+    given = {"DELIVER_FUNCTION": "d", "DOCUMENT": "l", "WINDOWS_DOCUMENT": "w"}
+    assert isinstance(functions.target({**given, "ECS_CLUSTER": ""}, POOLS, made.append), Ec2Fleet)
+    ecs = {"ECS_CLUSTER": "c", "ECS_TASK_DEFINITION": "t", "ECS_SUBNETS": "s-1,s-2", "ECS_SECURITY_GROUPS": "g"}
+    assert isinstance(functions.target({**given, **ecs}, POOLS, made.append), EcsTarget)
+    assert made == ["ssm", "autoscaling", "ec2", "lambda", "ecs"]
 
 
 def test_what_deliver_is_called_with() -> None:
