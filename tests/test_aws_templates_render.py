@@ -428,3 +428,12 @@ def test_the_message_of_a_dropped_folder_says_of_the_team_what_the_target_says()
     (found,) = dropped(text) or ()
     assert found == Drop("eda-jobs-cpu", 'in/a"b/job.sh', "1", "cpu-team", "in/", "job.sh")
     assert rule["InputPathsMap"] == {"id": "$.id", "detail": "$.detail"}
+
+
+def test_a_jobs_user_goes_through_the_work_directory_and_lists_nothing(root: Path, tmp_path: Path) -> None:
+    script = (root / "aws" / "templates" / "boot-linux.sh").read_text("utf-8")
+    start, end = script.index('mkdir -p "$work_root"'), script.index("install -d -m 0700 /etc/spotbed")
+    text = script[start:end].replace("/opt/spotbed", str(tmp_path / "opt"))
+    given = {"work_root": str(tmp_path / "a" / "work"), "PATH": "/usr/bin:/bin"}
+    subprocess.run(["bash", "-euc", f"umask 022\n{text}"], env=given, check=True)
+    assert (tmp_path / "a" / "work").stat().st_mode & 0o777 == 0o711
