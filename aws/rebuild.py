@@ -27,7 +27,7 @@ from scheduler.worker import Badge, Worker
 
 APART = 1_000  # epochs between a restored job's and its next: more than it can have had since the restored moment
 HOLDER = "rebuild"  # who holds a job that is found to be done
-_PASSES = 5  # of the counters: what changes meanwhile is put right by the next one
+_PASSES = 5  # of the counters, each until nothing is wrong
 _COUNTERS = {"class#": ("queued", "queued_work_ms", "busy", "booting", "idle"), "pool#": ("booting", "busy", "idle")}
 _LOG = "log.txt"
 _LONGEST_NAME = 800  # of a job in a key, of which S3 allows 1,024 bytes
@@ -158,13 +158,16 @@ def _holders(control: Control) -> dict[str, JobRow]:
 
 
 def _adopt(control: Control, live: Mapping[str, str], holders: Mapping[str, JobRow], done: Rebuilt) -> None:
-    """An instance without a record goes on if it holds a job, which it will report; else it is stopped."""
+    """An instance without a record goes on if it holds a job, which it will report. Else it is stopped, if the records
+    were lost; if there are any, its own is on its way."""
+    lost = not any(True for _ in control.store.items(control.store.tables.workers))
     for name, pool in live.items():
         if control.store.workers_of(name):
             continue
         held = holders.get(name)
         if held is None or held.record.phase != "leased":
-            _stop(control, name, pool, done)
+            if lost:
+                _stop(control, name, pool, done)
             continue
         now, job = control.now_ms(), held.record
         generation = now // 1000  # above that of any execution that still waits: those end when they look
@@ -261,13 +264,11 @@ def _complete(control: Control, job_id: str) -> None:
 
 # counters -----------------------------------------------------------------------------------------------------------
 def _recount(control: Control) -> int:
-    """Put the counters right by what they are wrong by, so that what others add meanwhile stays; again until they
-    agree. Returns how many were wrong."""
+    """Put the counters right by what they are wrong by, so that what others add meanwhile stays; how many were wrong.
+    Wrong is what two looks find the same: a job that moves while we look shows in one of them."""
     corrected = 0
     for _ in range(_PASSES):
-        before = control.store.counters()
-        wanted, shapes = _wanted(control)
-        changes = _differences(before, wanted)
+        shapes, changes = _wrong(control)
         if not changes:
             break
         for key, adds in changes.items():
@@ -276,6 +277,22 @@ def _recount(control: Control) -> int:
             write = Write(control.store.tables.fleet, {"key": key}, sets=shapes.get(key, {}), adds=adds, firsts=first)
             control.store.write(write)
     return corrected
+
+
+def _wrong(control: Control) -> tuple[dict[str, Item], Counters]:
+    """(what items of classes say of themselves, what counters are wrong by)."""
+    found: list[Counters] = []
+    shapes: dict[str, Item] = {}
+    for _ in range(2):
+        before = control.store.counters()
+        wanted, shapes = _wanted(control)
+        found.append(_differences(before, wanted))
+    first, second = found
+    same = {
+        key: {name: by for name, by in adds.items() if second.get(key, {}).get(name) == by}
+        for key, adds in first.items()
+    }
+    return shapes, {key: adds for key, adds in same.items() if adds}
 
 
 def _wanted(control: Control) -> tuple[Counters, dict[str, Item]]:
@@ -301,6 +318,8 @@ def _differences(before: Mapping[str, Item], wanted: Counters) -> Counters:
     for key in {*before, *wanted}:
         for name in next((names for prefix, names in _COUNTERS.items() if key.startswith(prefix)), ()):
             by = wanted.get(key, {}).get(name, 0) - int(before.get(key, {}).get(name, 0))
-            if by:
+            if by > 0 or (
+                by and name != "booting"
+            ):  # instances may be asked for and not there yet: the fleet sees to it
                 found.setdefault(key, {})[name] = by
     return found

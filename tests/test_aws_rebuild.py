@@ -152,6 +152,7 @@ def test_a_worker_whose_instance_has_gone_meanwhile_loses_its_lease_at_once() ->
     everything_ended_once(broken)
 
 
+@slow
 def test_jobs_that_fell_out_of_their_index_come_back() -> None:
     broken = Broken()
     broken.until(50 * S)
@@ -237,6 +238,7 @@ def test_from_a_table_of_five_minutes_ago_no_job_is_lost(klass: Any, at_ms: int)
     assert again <= since, "only what the restored table had forgotten is told of twice"
 
 
+@slow
 def test_the_jobs_of_a_restored_table_are_copied_and_those_that_are_there_stay() -> None:
     broken, kept = Broken(), Kept()
     broken.world.control = replace(broken.world.control, results=kept.results)
@@ -256,6 +258,7 @@ def test_the_jobs_of_a_restored_table_are_copied_and_those_that_are_there_stay()
     everything_ended_once(broken)
 
 
+@slow
 def test_a_restored_job_takes_an_epoch_that_no_instance_carries() -> None:
     broken, kept = Broken(), Kept()
     broken.world.control = replace(broken.world.control, results=kept.results)

@@ -26,10 +26,12 @@ from verify_runs import (
     without_submissions,
 )
 
+from aws.prediction import estimate
 from scheduler.settings import Settings
 from sim.inputs import Interruptions
 from spotbed.api import ready
 from spotbed.errors import InputError
+from spotbed.metric_names import METRIC_NAMES
 from spotbed.scenario.load import load_scenario
 from spotbed.scenario.units import parse_duration
 from spotbed.services_preset import ServicesPreset
@@ -123,6 +125,50 @@ def test_a_spoilt_simulated_journal_fails(root: Path, spoil: Callable[[Lines], L
     assert not verdict(run_of(lines_of(values), ran), ran).passed
 
 
+def predicted(worlds: list[WorldRun]) -> dict[str, Any]:
+    """What a plan would hold of these worlds."""
+    metrics = {name: [world.result.metrics[name] for world in worlds] for name in METRIC_NAMES}
+    lines = [{(line.item, line.cause): line.usd for line in world.result.bill.lines} for world in worlds]
+    return {
+        "metrics": {name: estimate(values).model_dump() for name, values in metrics.items()},
+        "bill": [
+            {"item": key[0], "cause": key[1], "usd": estimate([each.get(key, 0.0) for each in lines]).model_dump()}
+            for key in dict.fromkeys(key for each in lines for key in each)
+        ],
+        "per_job": {
+            name: estimate([over / jobs for over, jobs in zip(metrics[metric], metrics["jobs_done"], strict=True)])
+            .model_dump()
+            for name, metric in {
+                "cost_usd_per_1000_jobs": "cost_usd", "miss_rate": "deadline_missed", "failed_rate": "jobs_failed",
+                "attempts": "attempts", "interruptions": "interruptions",
+            }.items()
+        },
+    }  # fmt: skip
+
+
+def test_a_run_is_held_to_what_was_predicted(root: Path) -> None:
+    world, ran = simulated(root, "spot-only", ["services.preset=ideal", "workload.jobs=60"])
+    assert world.journal is not None
+    run = run_of(lines_of(as_deployed(world.journal, world.inputs.work)), ran)
+    same = predicted([world, world])
+    for name in ("low", "high"):
+        same["per_job"]["cost_usd_per_1000_jobs"][name] *= 1000
+    found = verdict(run, ran, same)
+    assert [each.name for each in found.held if not each.inside] == []
+    assert {"cost_usd", "ec2.spot useful", "attempts per job"} <= {each.name for each in found.held}
+    assert found.passed
+    same["metrics"]["cost_usd"]["high"] *= 0.99
+    dear = verdict(run, ran, same)
+    assert [each.name for each in dear.held if not each.inside] == ["cost_usd"]
+    assert not dear.passed
+    assert verdict(run, ran, same, binding=False).passed
+    same["metrics"]["jobs_submitted"]["high"] -= 1
+    fewer = verdict(run, ran, same)
+    assert "cost_usd" not in {each.name for each in fewer.held}
+    assert "cost_usd_per_1000_jobs" in {each.name for each in fewer.held}
+    assert fewer.passed
+
+
 # the functions of aws, on emulated tables -----------------------------------------------------------------------------
 @pytest.mark.parametrize("capacity", [[(0, 9)], [(0, 9), (1_500_457, 0), (2_400_000, 9)]], ids=["calm", "lost"])
 def test_a_journal_of_the_functions_is_played_again_without_an_error(
@@ -173,6 +219,17 @@ def test_a_recorded_run_of_a_local_stack_passes(name: str) -> None:
     assert abs(rows["flow_s"].error or 0) < 0.02
     assert rows["interruptions"].live == {"local": 0, "local-losses": 3}[name]
     assert rows["jobs_failed"].live == {"local": 0, "local-losses": 1}[name]
+
+
+def test_every_kind_of_end_is_played_again() -> None:
+    """A success, one that waits for it, a job cancelled while it ran, a time limit, and a missing success string."""
+    values, ran = recorded("local-ends")
+    found = judged(values, ran)
+    assert [(row.name, row.live, row.replayed) for row in found.rows if not row.passed] == []
+    live = found.live.metrics
+    assert (live["jobs_done"], live["jobs_failed"], live["attempts"]) == (2, 3, 8)
+    assert found.replayed.metrics["attempts"] == 8
+    assert found.passed
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scheduler.events import CHECKPOINTED, DONE, FAILED, INTERRUPTED, LEASE_LOST, STRING_MISSING, TIMEOUT
+from scheduler.events import CHECKPOINTED, DONE, FAILED, INTERRUPTED, LEASE_LOST, RELEASED, STRING_MISSING, TIMEOUT
 from scheduler.settings import Settings
 from sim.inputs import Billing, Pool, PricePath
 from sim.prices import PriceMeter
@@ -85,6 +85,8 @@ class _Account:
         status = metering.VANISHED if job is None else job.status
         if status == metering.DONE or attempt.cause == DONE:
             return useful, lost, checkpoint, failed
+        if status == metering.CANCELLED and attempt.cause == RELEASED:  # this attempt was what was cancelled
+            return 0, 0, checkpoint, failed + useful + lost
         if status in (metering.GAVE_UP, metering.CANCELLED):
             return 0, lost, checkpoint, failed + useful
         return 0, lost + useful, checkpoint, failed

@@ -98,7 +98,7 @@ def verdict(
         max(live.bill.total_usd, played.bill.total_usd),
     )
     rows = [*_metric_rows(live, played, limits, scale), *_bill_rows(live.bill, played.bill, limits.bill, scale)]
-    held = () if prediction is None else tuple(_held(live.metrics, prediction, binding=binding))
+    held = () if prediction is None else tuple(_held(live, prediction, binding=binding))
     return Verdict(rows, held, checks_of(run, deployed.policy.settings, limits), live, played, tuple(_notes(run)))
 
 
@@ -132,15 +132,20 @@ def _row(what: str, name: str, unit: str, live: float, played: float, limit: Lim
 
 
 # against the prediction ---------------------------------------------------------------------------------------------
-def _held(live: Mapping[str, float], prediction: Mapping[str, Any], *, binding: bool) -> Iterator[Held]:
-    """A run of as many jobs as were predicted is held to all metrics, any other to what comes per job."""
-    submitted = prediction["metrics"]["jobs_submitted"]
+def _held(run: Measured, prediction: Mapping[str, Any], *, binding: bool) -> Iterator[Held]:
+    """A run of as many jobs as were predicted is held to all metrics and lines of the bill, any other to what comes per
+    job."""
+    live, submitted = run.metrics, prediction["metrics"]["jobs_submitted"]
     if submitted["low"] is not None and submitted["low"] <= live["jobs_submitted"] <= submitted["high"]:
         for name, value in live.items():
             yield from _one(name, value, prediction["metrics"][name], binding=binding)
+        usd = {(line.item, line.cause): line.usd for line in run.bill.lines}
+        for line in prediction["bill"]:
+            key = (line["item"], line["cause"])
+            yield from _one(" ".join(key), usd.get(key, 0.0), line["usd"], binding=binding)
     for name, value in _per_job(live).items():
-        yield from _one(f"{name} per job" if name in _PER_JOB else name, value, prediction["per_job"][name],
-                        binding=binding)  # fmt: skip
+        shown = f"{name} per job" if name in _PER_JOB else name
+        yield from _one(shown, value, prediction["per_job"][name], binding=binding)
 
 
 def _per_job(live: Mapping[str, float]) -> dict[str, float]:
