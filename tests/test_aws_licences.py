@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import aws_world
+import boto3
 import pytest
-from aws_world import World
+from aws_world import THROTTLED, World
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 from test_aws_operate import job_phase, launched, phase, ready
-from test_conformance import IDEAL, PLAIN, SPOT, world
+from test_conformance import IDEAL, KEEPS, PLAIN, SPOT, world
 
 from aws import functions, jobs, licences, measures, workers
 from aws.checkout import Answer, FunctionCheckout, Held
@@ -403,3 +405,67 @@ def test_without_a_function_to_ask_a_job_with_licences_is_refused(made: World) -
     submitted(made, "a")
     assert made.told == [("a", "refused", "licences: this stack has no checkout function (`checkout` of its target)")]
     assert made.control.store.job("a") is None
+
+
+# faults at the boundary -----------------------------------------------------------------------------------------------
+class Faulty:
+    """A client of which one call is throttled: not performed, or performed and its answer lost."""
+
+    def __init__(self, number: int, *, performed: bool) -> None:
+        self._client: Any = boto3.client("dynamodb", region_name="us-east-1")
+        self._number, self._performed = number, performed
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._client, name)
+
+        def call(**given: Any) -> Any:
+            self.calls += 1
+            if self.calls != self._number:
+                return method(**given)
+            if self._performed:
+                method(**given)
+            raise ClientError({"Error": {"Code": THROTTLED, "Message": "slow down"}}, name)
+
+        return method if name == "create_table" else call
+
+
+INTERRUPTED_ONCE = world(KEEPS, [(0, 900_000)], {"spot-a": [(0, 9), (400_457, 0)]})
+
+
+def run_of_a_job(monkeypatch: pytest.MonkeyPatch, number: int, *, performed: bool) -> int:
+    """A job with licences from its message to its end, one call failing; how many calls there were."""
+    server, plain = Server(), aws_world.message_of
+    with mock_aws(), monkeypatch.context() as patched:
+        patched.setattr(aws_world, "message_of", lambda work, number: {**plain(work, number), "licences": TOOL})
+        client = Faulty(number, performed=performed)
+        made = World(INTERRUPTED_ONCE, SPOT, client)
+        made.control = replace(made.control, checkout=server)
+        made.run()
+        for _ in range(3):  # what the hook has not heard is said by the reaper
+            aws_world.again(functions.fleet, {}, None, made.control)
+            made.clock.now_ms += HOUR_MS
+        row = made.control.store.job("keeps-0")
+    assert row is not None
+    assert {(job, phase_) for job, phase_, _ in made.told} == {("keeps-0", "done")}, "the job ends well"
+    assert server.held == set(), "and holds nothing"
+    assert not row.item.keys() & {licences.HELD, "lease", "untold"}
+    return client.calls
+
+
+@pytest.mark.parametrize("performed", [False, True])
+def test_some_calls_fail_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPatch, performed: bool) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    calls = run_of_a_job(monkeypatch, 0, performed=False)
+    for number in range(5 + 9 * performed, calls, 79):
+        run_of_a_job(monkeypatch, number, performed=performed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("performed", [False, True])
+def test_each_call_fails_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPatch, performed: bool) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    for number in range(1, run_of_a_job(monkeypatch, 0, performed=False) + 1):
+        run_of_a_job(monkeypatch, number, performed=performed)
