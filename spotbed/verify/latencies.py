@@ -30,14 +30,14 @@ CHAINS: Mapping[str, tuple[str, ...]] = {
 _BOOT, _TICK = "boot", "tick"
 _WHAT = {
     "report": "from the end of an attempt until its job has heard",
-    "start": "from the claim until the wrapper runs",
+    "start": "from the claim (or the end before it) until the wrapper runs",
     "worker_start": "from the registered agent to its first claim",
     "wake": "from a job that waits to the claim of an idle worker",
     "launch": "from the request to a running instance",
     _BOOT: "from running to a registered agent",
     _TICK: "between two looks of the fleet",
 }
-_FEWEST_FOR_A_TAIL = 20  # samples; below, the tail of the preset is kept
+_FEWEST_FOR_A_TAIL = 5  # samples; below, the tail of the preset is kept, which is another machine's
 _WIDEST = 50.0  # p95 over median
 _NEAR_TICKS = 8  # over more of them a period that drifts could be one more or less
 _S = 1000.0
@@ -102,8 +102,15 @@ def recalibrated(run: Run, deployed: Deployed) -> Fitted:
         "keep_alive": settings.keep_alive_ms / _S,
         "boot_timeout": settings.boot_timeout_ms / _S,
         "lambda.cold_start.probability": 0.0,  # cold starts are in what was measured
+        "dynamodb.count_staleness": 0.0,  # the fleet reads its counters consistently, at the time that its tick has
     }
     return Fitted([_row(name, seconds, base) for name, seconds in samples.items()], values, base)
+
+
+def tail_s(preset: ServicesPreset) -> float:
+    """By how much a slow start of a worker and of an attempt (p95) exceed usual ones (median)."""
+    calls = [call for chain in ("worker_start", "start") for call in _calls(preset, CHAINS[chain])]
+    return sum(preset.latency(call).p95_s - preset.latency(call).median_s for call in calls)
 
 
 def measured(seen: Seen, tick_ms: int) -> dict[str, list[float]]:

@@ -15,11 +15,12 @@ _FILE = Path(__file__).parent.parent / "data" / "verify_limits.yaml"
 
 @dataclass(frozen=True)
 class Scale:
-    """By what allowances grow: the stack's tick, instances, and the whole bill."""
+    """By what allowances grow: the stack's tick, instances, the whole bill, and how much slower a slow start is."""
 
     tick_s: float
     instances: int
     total_usd: float
+    tail_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Limit:
     count: float = 0.0
     of_total: float = 0.0
     s: float = 0.0
+    tails: float = 0.0
     why: str = ""
 
     def allowance(self, played: float, scale: Scale) -> float:
         """The largest difference to `played` that passes."""
         ticks = self.ticks + self.instance_ticks * scale.instances
-        return (
-            self.relative * abs(played) + ticks * scale.tick_s + self.count + self.of_total * scale.total_usd + self.s
-        )
+        fixed = self.count + self.s + self.of_total * scale.total_usd + self.tails * scale.tail_s
+        return self.relative * abs(played) + ticks * scale.tick_s + fixed
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Limits:
 
     metrics: Mapping[str, Limit]
     bill: Limit
+    jobs: Limit
     timers: Limit
     ticks: Limit
 
@@ -57,5 +59,5 @@ def load_limits() -> Limits:
     """The limits of the data file."""
     document: dict[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
     metrics = {name: Limit(**given) for name, given in document["metrics"].items()}
-    checks = (Limit(**document["checks"][name]) for name in ("timers", "ticks"))
+    checks = (Limit(**document["checks"][name]) for name in ("jobs", "timers", "ticks"))
     return Limits(metrics, Limit(**document["bill"]["line"]), *checks)

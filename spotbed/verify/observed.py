@@ -59,6 +59,7 @@ class SeenAttempt:
     worker: str
     claimed_ms: int
     base_ms: int
+    after_ms: int  # when the worker had done with the one before it, or claimed this one
     every_ms: int = 0  # the work between two checkpoints; 0: none are written
     started: bool = False
     start_ms: int = NEVER
@@ -100,6 +101,7 @@ class Seen:
     pools: dict[str, PoolCount] = field(default_factory=dict)  # as the fleet saw them last
     room: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # pool -> (at_ms, instances); -1: any number
     launch_failures: dict[str, int] = field(default_factory=dict)
+    looks: list[tuple[int, int]] = field(default_factory=list)  # jobs at a tick: (as the fleet saw, by this journal)
     ticks: list[int] = field(default_factory=list)  # at which the fleet ordered something
     settings: dict[str, int] = field(default_factory=dict)  # of the stack, where the journal says them
     problems: list[str] = field(default_factory=list)
@@ -134,10 +136,12 @@ class _Reader:
         self._silence_ms = silence_ms
         self._first = True
         self._attempts: dict[tuple[str, int], SeenAttempt] = {}
+        self._last: dict[str, SeenAttempt] = {}  # by worker: what it claimed last
         self._running: dict[str, SeenAttempt] = {}  # by worker
         self._ordered: dict[str, list[int]] = {}  # pool -> times of launches whose workers are not known yet
         self._asked: dict[str, tuple[int, str]] = {}  # worker -> when it last claimed, and why
         self._queued_ms = NEVER  # when a job was last put into the index
+        self._open: set[str] = set()  # jobs that wait or run
         self._lost: dict[str, int] = {}
         self._stopped: dict[str, tuple[int, str]] = {}
         self._promised: dict[str, int] = {}  # worker -> when EC2 said that it would take it
@@ -223,6 +227,9 @@ class _Reader:
                 self._final(job, line, command.done)
             elif isinstance(command, orders.Queue):
                 self._queued_ms = line.at_ms
+                self._open.add(line.subject)
+            if isinstance(command, orders.ReleaseDependants | orders.Delay):
+                self._open.discard(line.subject)
 
     def _final(self, job: SeenJob, line: Line, done: bool) -> None:
         job.completions += done
@@ -274,19 +281,24 @@ class _Reader:
             instance.rebalance_ms = line.at_ms
 
     def _claimed(self, line: Line, event: events.JobClaimed) -> None:
-        self._answered(line)
+        why = self._answered(line)
         if event.job not in self.seen.jobs:
             self.seen.problems.append(f"{event.job!r} was claimed and never submitted")
-        attempt = SeenAttempt(event.job, event.epoch, line.subject, line.at_ms, event.progress_ms)
+        before = self._last.get(line.subject)
+        after_ms = before.heard_ms if why == "claim" and before is not None else NEVER
+        after_ms = line.at_ms if after_ms == NEVER else after_ms
+        attempt = SeenAttempt(event.job, event.epoch, line.subject, line.at_ms, event.progress_ms, after_ms)
+        self._last[line.subject] = attempt
         self._attempts[event.job, event.epoch] = attempt
         self.seen.attempts.append(attempt)
         self._running[line.subject] = attempt
 
-    def _answered(self, line: Line) -> None:
-        """How long it took from what made the worker claim to the answer."""
+    def _answered(self, line: Line) -> str:
+        """Note how long it took from what made the worker claim to the answer; why it claimed."""
         asked_ms, why = self._asked.pop(line.subject, (NEVER, ""))
         if asked_ms != NEVER:
             self.seen.delay(why, line.at_ms - asked_ms)
+        return why
 
     def _is_lost(self, line: Line) -> None:
         self._lost.setdefault(line.subject, line.at_ms)
@@ -325,6 +337,7 @@ class _Reader:
         event, seen = line.event, self.seen
         if isinstance(event, events.Tick):
             seen.ticks.append(line.at_ms)
+            seen.looks.append((sum(each.queued + each.busy for each in event.observation.classes), len(self._open)))
             for pool in event.observation.pools:
                 seen.pools[pool.id] = pool
                 seen.prices.setdefault(pool.id, []).append((line.at_ms, pool.price_usd_per_hour))
@@ -397,6 +410,6 @@ def _times_of(attempt: SeenAttempt, instance: SeenInstance, seen: Seen) -> None:
     if not attempt.told and attempt.cause in (events.INTERRUPTED, events.LEASE_LOST):
         attempt.end_ms = min(attempt.end_ms, instance.ended_ms)
     if attempt.told and attempt.started:
-        seen.delay("start", attempt.start_ms - attempt.claimed_ms)
+        seen.delay("start", attempt.start_ms - attempt.after_ms)
         if attempt.heard_ms != NEVER and attempt.cause != events.INTERRUPTED:
             seen.delay("report", attempt.heard_ms - attempt.end_ms)

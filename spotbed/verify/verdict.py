@@ -12,7 +12,7 @@ from scheduler.settings import Settings
 from spotbed.ledger import Bill
 from spotbed.metric_names import METRICS
 from spotbed.services_preset import ServicesPreset
-from spotbed.verify.latencies import measured
+from spotbed.verify.latencies import measured, tail_s
 from spotbed.verify.limits import Limit, Limits, Scale, load_limits
 from spotbed.verify.replay import Deployed, Measured, Run, measure, replay
 
@@ -93,9 +93,10 @@ def verdict(
     limits = load_limits()
     live, played = measure(run, deployed), replay(run, deployed, services)
     scale = Scale(
-        deployed.policy.settings.tick_ms / 1000,
+        deployed.policy.settings.tick_ms / _S,
         len(run.seen.instances),
         max(live.bill.total_usd, played.bill.total_usd),
+        tail_s(services or deployed.preset),
     )
     rows = [*_metric_rows(live, played, limits, scale), *_bill_rows(live.bill, played.bill, limits.bill, scale)]
     held = () if prediction is None else tuple(_held(live, prediction, binding=binding))
@@ -170,7 +171,22 @@ def checks_of(run: Run, settings: Settings, limits: Limits) -> list[Check]:
     whole = Check("the journal is whole", not problems, "; ".join(problems[:3]) or "each thing once, and in order")
     timers = [(after_ms / _S, took_ms / _S) for after_ms, took_ms in run.seen.timers]
     ticks = [(settings.tick_ms / _S, period_s) for period_s in measured(run.seen, settings.tick_ms)["tick"]]
-    return [whole, *_kept("timers", timers, limits.timers), *_kept("ticks", ticks, limits.ticks)]
+    return [
+        whole,
+        *_seen(run, limits.jobs),
+        *_kept("timers", timers, limits.timers),
+        *_kept("ticks", ticks, limits.ticks),
+    ]
+
+
+def _seen(run: Run, limit: Limit) -> Iterator[Check]:
+    """The fleet's counters are of another hand than the jobs' own lines: jobs that are missing here were seen there."""
+    looks = run.seen.looks
+    if looks:
+        wrong = sum(abs(seen - known) > limit.allowance(seen, Scale(0.0, 0, 0.0)) for seen, known in looks)
+        seen, known = max(looks)
+        detail = f"at {len(looks) - wrong} of {len(looks)} ticks; at most {seen} jobs at a time, {known} by the journal"
+        yield Check("the fleet saw these jobs", wrong * 2 <= len(looks), detail)
 
 
 def _kept(name: str, waits: Sequence[tuple[float, float]], limit: Limit) -> Iterator[Check]:
