@@ -125,7 +125,7 @@ def prepare(
 
 def _refuse_other(plan: Plan, target: Target) -> None:
     """Raise OutsideError unless what would be rendered here is what the plan lists."""
-    here = set(changes(target, [pool.model_dump() for pool in plan.pools], plan.policy))
+    here = set(changes(target, [pool.model_dump() for pool in plan.pools], plan.policy, plan.delegated))
     other = sorted(f"{each.stack} {each.resource}" for each in here ^ set(plan.change_set))
     if other:
         what = f"The code here would not make what was planned: {', '.join(other[:5])}{' and more' * (len(other) > 5)}."
@@ -217,7 +217,9 @@ def _upload(plan: Plan, target: Target, session: Session, *, gradual: bool) -> l
     wrapper = next(file.content for file in stack_files() if file.path == _WRAPPER)
     code = Code(bucket, put("functions", package_of(plan).content, ".zip"), put("wrapper", wrapper, ".py"))
     pools = [pool.model_dump() for pool in plan.pools]
-    stacks = rendered(target, pools, plan.policy, code=code, limits=limits(plan.prediction), gradual=gradual)
+    stacks = rendered(
+        target, pools, plan.policy, plan.delegated, code=code, limits=limits(plan.prediction), gradual=gradual
+    )
     address = f"{buckets.client.meta.endpoint_url}/{bucket}"
     return [
         Wanted(

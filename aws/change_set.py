@@ -40,6 +40,7 @@ def rendered(
     target: Target,
     pools: Pools,
     policy: Mapping[str, Any],
+    delegated: str = "",
     *,
     code: Code | None = None,
     limits: Limits | None = None,
@@ -47,8 +48,8 @@ def rendered(
 ) -> list[Rendered]:
     """The scheduler's stack, then each team's. The first team's holds the groups of the pools.
 
-    `pools` and `policy` are as in a plan. Without `gradual` versions and aliases are left out, which emulators do not
-    know. Raises InputError for what does not fit in.
+    `pools`, `policy` and `delegated` are as in a plan. Without `gradual` versions and aliases are left out, which
+    emulators do not know. Raises InputError for what does not fit in.
     """
     plain = target.model_dump(by_alias=True, exclude_none=True)
     code, limits = code or Code(), limits or Limits()
@@ -56,7 +57,8 @@ def rendered(
     found = [Rendered(target.stack, "", scheduler)]
     lease_ms = int(policy["settings"]["lease_ms"])
     for number, team in enumerate(plain["teams"]):
-        template = resources_stack(plain, () if number else pools, team, lease_ms=lease_ms, code=code)
+        mine = () if number else pools
+        template = resources_stack(plain, mine, team, delegated=delegated, lease_ms=lease_ms, code=code)
         found.append(Rendered(team_stack(target.stack, team["name"]), team["name"], template))
     _refuse_twice(found)
     return found
@@ -76,9 +78,9 @@ def _refuse_twice(stacks: Sequence[Rendered]) -> None:
             raise InputError(Problem(message, path="teams", hint="Give one another name."))
 
 
-def changes(target: Target, pools: Pools, policy: Mapping[str, Any]) -> list[Change]:
+def changes(target: Target, pools: Pools, policy: Mapping[str, Any], delegated: str = "") -> list[Change]:
     """Every resource that would be made."""
-    stacks = rendered(target, pools, policy)
+    stacks = rendered(target, pools, policy, delegated)
     return [change for each in stacks for change in _made(each.name, each.template, target.network.out)]
 
 

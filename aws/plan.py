@@ -22,8 +22,9 @@ from aws.package import Package, PackagedFile, build_package, stack_files, user_
 from aws.policy_json import policy_document
 from aws.prediction import Prediction, predict
 from aws.refusals import refuse_undeployable
+from aws.render import MIXED, group_name
 from aws.target import Target, load_target, misfits
-from scheduler.policy import POINTS, Policy
+from scheduler.policy import Policy
 from spotbed.build import Blueprint
 from spotbed.errors import InputError, OutsideError, Problem
 from spotbed.files import write_text
@@ -127,7 +128,9 @@ class Plan(Section):
     stack_files: Several[FileHash] = Field(description="templates, documents and programs beside the package")
     change_set: Several[Change]
     idle: IdleCost
-    delegated: Several[str] = Field(description="what AWS's code decides, and not ours: modelled when it was compared")
+    delegated: str = Field(
+        description="the strategy by which AWS chooses the pool of each instance; empty: our code does"
+    )
     prediction: Prediction
     evidence: Several[Evidence]
 
@@ -174,13 +177,13 @@ def make_plan(file: Path, label: str, record_folder: Path, target_file: Path | N
     composed = _composed(made, label)
     record.policy(label)
     refuse_undeployable(made, composed)
-    pools = _pools(made, NO_STACK)
+    pools = _pools(made, NO_STACK, composed)
     target = None if target_file is None else load_target(target_file)
     if target is not None and target_file is not None:
         problems = misfits(target, made.scenario.capacity.region, pools, str(target_file))
         if problems:
             raise InputError(problems)
-        pools = _pools(made, target.stack)
+        pools = _pools(made, target.stack, composed)
     checks = checks_of(record, label, made, composed)
     if not all(check.passed for check in checks):
         return Planned(checks, None)
@@ -211,11 +214,11 @@ def _plan(
 ) -> Plan:
     policy, sources = _policy(made, composed)
     planned = tuple(PlannedPool(**pool) for pool in pools)
-    specs = [pool.spec() for pool in planned]
-    package = build_package(policy, specs, sources)
+    package = build_package(policy, specs_of(planned), sources)
     beside = stack_files()
     zones = len({pool.az for pool in planned})
-    change_set = [] if target is None else changes(target, pools, policy)
+    delegated = _delegated(composed)
+    change_set = [] if target is None else changes(target, pools, policy, delegated)
     moment = now.replace(microsecond=0)
     content = {
         "schema": SCHEMA,
@@ -238,7 +241,7 @@ def _plan(
         "stack_files": [_hashed(file).model_dump() for file in beside],
         "change_set": [change.model_dump() for change in change_set],
         "idle": idle_cost(made.book, made.preset_of(composed), zones).model_dump(mode="json"),
-        "delegated": _delegated(composed),
+        "delegated": delegated,
         "prediction": predict(record, composed.label).model_dump(mode="json"),
         "evidence": [dataclasses.asdict(check) for check in checks],
     }
@@ -258,7 +261,9 @@ def _hashes(made: Blueprint, composed: Composed, record: Record) -> Hashes:
     )
 
 
-def _pools(made: Blueprint, stack: str) -> list[dict[str, Any]]:
+def _pools(made: Blueprint, stack: str, composed: Composed) -> list[dict[str, Any]]:
+    """The pools that are deployed: all, or where the choice among them is AWS's those that it is among."""
+    delegated = bool(_delegated(composed))
     slots = made.scenario.capacity.slots_per_instance
     return [
         {
@@ -271,11 +276,12 @@ def _pools(made: Blueprint, stack: str) -> list[dict[str, Any]]:
             "memory_gib": pool.memory_gib / slots,
             "gpus": pool.gpus // slots,
             "on_demand_usd_per_hour": pool.on_demand_usd_per_hour,
-            "group": f"{stack}-{pool.id}",
+            "group": group_name(stack, pool.id, delegated=delegated),
             "os": pool.os,
             "arch": made.catalogue.find(pool.instance_type).arch,
         }
         for pool in made.pools
+        if not delegated or pool.purchase == composed.parts["place"].purchase
     ]
 
 
@@ -296,10 +302,24 @@ def _policy(made: Blueprint, composed: Composed) -> tuple[dict[str, Any], dict[s
     return policy_document(policy, composed.label, module_of), sources
 
 
-def _delegated(composed: Composed) -> list[str]:
-    """Of what AWS's code decides: parts say so by `delegates`."""
-    found = [(point, getattr(composed.parts[point], "delegates", "")) for point in POINTS]
-    return [f"{point}: {strategy}, modelled, not our code" for point, strategy in found if strategy]
+def _delegated(composed: Composed) -> str:
+    """The allocation strategy to which `place` leaves the choice of pools; it says so by `delegates`."""
+    return str(getattr(composed.parts["place"], "delegates", ""))
+
+
+def specs_of(pools: Sequence[PlannedPool]) -> list[dict[str, Any]]:
+    """The pools as the functions know them. Pools that share a group are one: AWS chooses among them, and what the
+    group's instances have in common is what a job may count on."""
+    groups: dict[str, list[PlannedPool]] = {}
+    for pool in pools:
+        groups.setdefault(pool.group, []).append(pool)
+    return [members[0].spec() if len(members) == 1 else _common(members) for members in groups.values()]
+
+
+def _common(members: Sequence[PlannedPool]) -> dict[str, Any]:
+    cheapest = min(members, key=lambda pool: (pool.on_demand_usd_per_hour, pool.id))
+    least = {name: min(getattr(pool, name) for pool in members) for name in ("vcpus", "memory_gib", "gpus")}
+    return {**cheapest.spec(), **least, "id": MIXED, "max": sum(pool.max for pool in members)}
 
 
 # writing and reading ------------------------------------------------------------------------------------------------
@@ -353,7 +373,7 @@ def _checked(content: Any, path: Path) -> Plan:
 
 def package_of(plan: Plan) -> Package:
     """The package that the plan describes, made again. Raises OutsideError if the code here is another by now."""
-    package = build_package(plan.policy, [pool.spec() for pool in plan.pools], plan.policy_sources)
+    package = build_package(plan.policy, specs_of(plan.pools), plan.policy_sources)
     planned = {file.path: file.sha256 for file in (*plan.package.files, *plan.stack_files)}
     here = {file.path: file.sha256 for file in (*package.files, *stack_files())}
     if planned == here and package.sha256 == plan.package.sha256:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from aws.package import check_user_source
 from scheduler.observation import SOURCES
@@ -44,12 +45,33 @@ def _refusals(made: Blueprint, composed: Composed) -> Iterator[Problem]:
         yield positions.problem(text, ("policies", number, "architecture"))
     for path, what in _not_built(scenario, composed, number):
         yield positions.problem(f"{what}: a simulation has them, the functions on AWS do not yet.", path)
+    yield from _mixed(made, composed, number)
     for point in POINTS:
         for need in sorted(getattr(composed.parts[point], "needs", NOTHING_NEEDED)):
             reason = _unobservable(need)
             if reason:
                 text = f"{composed.names[point]!r} cannot be deployed: it needs `{need}`, {reason}."
                 yield positions.problem(text, ("policies", number, point))
+
+
+def _mixed(made: Blueprint, composed: Composed, number: int) -> Iterator[Problem]:
+    """Where AWS chooses among the pools of one group, each of them must serve every job."""
+    positions, place = made.scenario.positions, composed.parts["place"]
+    assert positions is not None
+    if not getattr(place, "delegates", ""):
+        return
+    pools = [pool for pool in made.pools if pool.purchase == place.purchase]
+    if not pools:
+        yield positions.problem(f"there is no pool of {place.purchase!r}.", ("policies", number, "place"))
+    for klass in made.world(0, composed)[0].work.classes:
+        small = next((pool for pool in pools if not _fits(klass, pool)), None)
+        if small is not None:
+            text = f"leaves the choice of pools to AWS, and {klass.name!r} does not fit into {small.id!r}."
+            yield positions.problem(text, ("policies", number, "place"))
+
+
+def _fits(need: Any, pool: Any) -> bool:
+    return bool(need.vcpus <= pool.vcpus and need.memory_gib <= pool.memory_gib and need.gpus <= pool.gpus)
 
 
 def _not_built(scenario: Scenario, composed: Composed, number: int) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -173,13 +173,14 @@ def resources_stack(
     pools: Sequence[Mapping[str, Any]],
     team: Mapping[str, Any],
     *,
-    delegated: bool = False,
+    delegated: str = "",
     lease_ms: int = 300_000,
     code: Code = Code(),
     folder: Path = FOLDER,
 ) -> Template:
-    """A team's template: groups for `pools` (with `os` and `arch` as in a plan), or one mixed group if the policy
-    delegates; with no pools the team has its bucket only. Raises InputError for values that AWS would refuse."""
+    """A team's template: groups for `pools` (with `os` and `arch` as in a plan), or one mixed group under the strategy
+    to which the policy delegates; with no pools the team has its bucket only. Raises InputError for values that AWS
+    would refuse."""
     template = read_template(folder / "templates" / "resources.yaml")
     instances, network = target.get("instances", {}), target.get("network", {})
     _set(
@@ -203,7 +204,10 @@ def resources_stack(
     zones = sorted({str(pool["az"]) for pool in pools})
     _copy_machines(template, images, instances.get("user_data") or "", folder)
     _copy_zones(template, zones, network)
-    _copy_pools(template, pools, network, delegated=delegated)
+    if delegated:
+        bought = {str(pool["purchase"]) for pool in pools}
+        _set(template, AllocationStrategy=delegated, OnDemandPercentage=100 if bought == {"on-demand"} else 0)
+    _copy_pools(template, pools, network, delegated=bool(delegated))
     if not pools:
         _only_bucket(template)
     _reach_buckets(template, target, team)

@@ -68,7 +68,7 @@ def rendered(kind: str) -> Template:
         case "own network":
             return resources_stack({**TARGET, "network": OWN_NETWORK}, POOLS, TEAMS[0])
         case "delegated":
-            return resources_stack(TARGET, POOLS, TEAMS[0], delegated=True)
+            return resources_stack(TARGET, POOLS, TEAMS[0], delegated="price-capacity-optimized")
         case "bucket":
             return resources_stack(TARGET, (), TEAMS[1])
     raise KeyError(kind)

@@ -81,7 +81,7 @@ def _planned(text: str, pools: int, age: timedelta) -> Plan:
         "stack_files": [{"path": file.path, "sha256": file.sha256} for file in stack_files()],
         "change_set": [] if made is None else [each.model_dump() for each in changes(made, described, policy)],
         "idle": {"usd_per_month": {"nat": 0.0, "endpoints": 0.0}, "common": (), "nat": (), "endpoints": ()},
-        "delegated": (),
+        "delegated": "",
         "prediction": _prediction(),
         "evidence": (),
     }

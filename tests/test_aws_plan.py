@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from aws import package, plan
+from aws.change_set import rendered
 from aws.control import PoolSpec
 from aws.evidence import MISS_RATE_POINTS_BELOW, checks_of, read_record
 from aws.idle import idle_cost
@@ -52,6 +53,7 @@ policies:
   - {use: spot-only, label: papers, protect: continuous}
   - {use: uniform-progress, label: sees-all, with: {available: now}}
   - central
+  - {use: policies/mixed.py:Mixed, label: mixed}
 baseline: on-demand
 gates: [{rule: cost_usd.mean <= 0.8 * baseline, for: [spot-only, hedge]}]
 """
@@ -65,7 +67,18 @@ teams: [{name: cpu, bucket: cpu-jobs}, {name: gpu, bucket: gpu-jobs}]
 spend_cap: 500 USD
 alarms: {email: ops@example.com}
 """
-COMPARED = ("spot-only", "hedge", "legacy-2019", "dear")
+MIXED = """\
+from dataclasses import dataclass
+from typing import ClassVar
+
+from scheduler.policies.place import LowestPrice
+
+
+@dataclass(frozen=True)
+class Mixed(LowestPrice):
+    delegates: ClassVar[str] = "capacity-optimized"
+"""
+COMPARED = ("spot-only", "hedge", "legacy-2019", "dear", "mixed")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +87,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("compared")
     (folder / "policies").mkdir()
     shutil.copy(root / "policies" / "hedge.py", folder / "policies")
+    (folder / "policies" / "mixed.py").write_text(MIXED)
     (folder / "small.yaml").write_text(SCENARIO)
     (folder / "TARGET.yaml").write_text(TARGET)
     compare_scenario(folder / "small.yaml", out=folder / "record", jobs=1, policies=COMPARED)
@@ -125,6 +139,29 @@ def test_a_plan_holds_what_was_compared(here: Path) -> None:
     assert [pool.group for pool in found.pools] == ["eda-spot", "eda-od"]
     assert found.account is not None
     assert [team.name for team in found.account.teams] == ["cpu", "gpu"]
+
+
+def test_where_aws_chooses_the_pool_there_is_one_mixed_group(here: Path) -> None:
+    found = made_plan(here, "mixed")
+    assert found.delegated == "capacity-optimized"
+    assert [(pool.id, pool.group) for pool in found.pools] == [("spot", "eda-mixed")], "on demand is not what it buys"
+    (group,) = [change for change in found.change_set if change.type == "AWS::AutoScaling::AutoScalingGroup"]
+    assert (group.stack, group.resource) == ("eda-cpu", "Mixed")
+    assert found.account is not None
+    pools = [pool.model_dump() for pool in found.pools]
+    stacks = {each.name: each.template for each in rendered(found.account, pools, found.policy, found.delegated)}
+    assert stacks["eda-cpu"]["Parameters"]["AllocationStrategy"]["Default"] == "capacity-optimized"
+
+
+def test_pools_of_one_group_are_one_pool_with_what_they_have_in_common(here: Path) -> None:
+    (small,) = made_plan(here, "mixed").pools
+    large = small.model_copy(
+        update={"id": "b", "vcpus": 2.0, "memory_gib": 16.0, "max": 5, "on_demand_usd_per_hour": 0.01}
+    )
+    (common,) = plan.specs_of([small, large])
+    assert {**large.spec(), "id": "mixed", "max": small.max + 5, "memory_gib": small.memory_gib} == common
+    apart = large.model_copy(update={"group": "eda-b"})
+    assert plan.specs_of([small, apart]) == [small.spec(), apart.spec()]
 
 
 def test_the_planned_policy_decides_as_the_compared_one(here: Path) -> None:

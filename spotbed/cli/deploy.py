@@ -64,11 +64,12 @@ def apply(
 
 def _apply_here(terminal: Terminal, plan: Plan, name: str | None) -> int:
     from aws.local.stack import apply_local
+    from aws.plan import specs_of
 
     made = apply_local(
         name or re.sub("[^A-Za-z0-9]+", "-", plan.scenario).strip("-"),
         plan.policy,
-        [pool.spec() for pool in plan.pools],
+        specs_of(plan.pools),
         sources=plan.policy_sources,
         plan=plan.text(),
     )

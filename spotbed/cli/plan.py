@@ -96,7 +96,8 @@ def _words(plan: Plan) -> list[str]:
     ends = "" if found.ci95 is None else f" [{found.ci95[0]:,.2f}, {found.ci95[1]:,.2f}]"
     low, high = found.low or 0.0, found.high or 0.0
     mean = "n/a" if found.mean is None else f"${found.mean:,.2f}{ends}"
-    delegated = ", ".join(plan.delegated) or "nothing: our code names the pool of every launch"
+    strategy = f"the pool of each instance, by {plan.delegated}: modelled, not our code"
+    delegated = strategy if plan.delegated else "nothing: our code names the pool of every launch"
     return [
         f"Expected for 1,000 jobs: {mean}, 95 % interval of the mean over {plan.prediction.worlds} worlds; "
         f"a single run: ${low:,.2f} to ${high:,.2f} in 95 % of them.",
