@@ -224,6 +224,18 @@ def test_a_recorded_run_of_a_local_stack_passes(name: str) -> None:
     assert (rows["interruptions"].live, rows["jobs_failed"].live) == ENDS[name]
 
 
+def test_a_run_may_be_verified_as_soon_as_its_jobs_have_ended() -> None:
+    """Workers that idle then are taken to stop when their keep-alive is over."""
+    values, ran = recorded("local")
+    last = max(number for number, line in enumerate(values) if line[3].get("is") == "AttemptEnded")
+    early = values[: last + 4]
+    gone = {line[2] for line in early if line[1] == "worker" and any(each["is"] == "Stop" for each in line[4])}
+    assert len(gone) < 4, "some have not stopped"
+    whole, cut = judged(values, ran), judged(early, ran)
+    assert [(row.name, row.live, row.replayed) for row in cut.rows if not row.passed] == []
+    assert cut.live.metrics["idle_s"] == pytest.approx(whole.live.metrics["idle_s"], abs=0.5)
+
+
 def test_every_kind_of_end_is_played_again() -> None:
     """A success, one that waits for it, a job cancelled while it ran, a time limit, and a missing success string."""
     values, ran = recorded("local-ends")

@@ -17,6 +17,7 @@ from scheduler.codec import decode
 from scheduler.job_record import Ticket
 from scheduler.observation import PoolCount
 from scheduler.settings import Settings
+from scheduler.worker import KEEP_ALIVE
 from spotbed import metering
 from spotbed.verify.lines import Line
 
@@ -263,6 +264,7 @@ class _Reader:
         for command in line.commands:
             if isinstance(command, orders.Claim):
                 why = _CLAIMS.get(type(event), "claim")
+                self._timers.pop((name, KEEP_ALIVE), None)
                 self._asked[name] = (self._queued_ms if why == "wake" else line.at_ms, why)
             self._order(name, line.at_ms, command)
 
@@ -366,7 +368,8 @@ class _Reader:
         seen = self.seen
         seen.last_ms = last_ms
         for instance in seen.instances.values():
-            self._end_of(instance)
+            self._end_of(instance, last_ms)
+        seen.last_ms = max([last_ms, *(each.ended_ms for each in seen.instances.values())])
         for attempt in seen.attempts:
             _times_of(attempt, seen.instances[attempt.worker], seen)
         usual_ms = round(statistics.median(seen.delays.get("start") or [0]))
@@ -380,7 +383,7 @@ class _Reader:
                 seen.problems.append(f"{name!r} was completed {job.completions} times")
         return seen
 
-    def _end_of(self, instance: SeenInstance) -> None:
+    def _end_of(self, instance: SeenInstance, last_ms: int) -> None:
         """When and why the instance ended, and when EC2 took it."""
         name = instance.worker
         stop_ms, reason = self._stopped.get(name, (NEVER, ""))
@@ -399,8 +402,11 @@ class _Reader:
             instance.ended_ms, instance.reason = instance.taken_ms, INTERRUPTED
         elif stop_ms != NEVER:
             instance.ended_ms, instance.reason = stop_ms, reason
+        elif (name, KEEP_ALIVE) in self._timers:  # it idles, and will stop when that is over
+            set_ms, after_ms = self._timers[name, KEEP_ALIVE]
+            instance.ended_ms, instance.reason = set_ms + after_ms, "idle"
         else:
-            instance.ended_ms, instance.reason = self.seen.last_ms, RUNNING
+            instance.ended_ms, instance.reason = last_ms, RUNNING
 
 
 def _times_of(attempt: SeenAttempt, instance: SeenInstance, seen: Seen) -> None:
