@@ -24,6 +24,7 @@ from scheduler.events import (
 )
 from scheduler.fleet import Fleet
 from scheduler.observation import ClassCount, Observation, PoolCount
+from scheduler.policy import is_steady
 
 STATE = operate.FLEET
 
@@ -44,7 +45,7 @@ def tick(control: Control) -> None:
     if switch.get("drains") or not control.launches:
         return
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
-    if waits or control.policy.move.moves or control.budget_usd:
+    if waits or is_steady(control.policy) or control.budget_usd:
         hears(control, Tick(control.now_ms(), observe(control, counters)))
 
 
@@ -297,6 +298,7 @@ def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
         last_launch=str(item.get("last_launch", "")),
         last_launch_ms=int(item.get("last_launch_ms", 0)),
         interruptions=int(item.get("interruptions", 0)),
+        last_interruption_ms=int(item.get("last_interruption_ms", -1)),
         worker_ms=int(item.get("worker_ms", 0)),
         available_now=False,  # no call of AWS answers this; a policy that needs it is not deployed
     )

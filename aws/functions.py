@@ -208,7 +208,8 @@ def deliver(event: dict[str, Any], context: object, given: Control | None = None
             new = workers.deliver(mine, worker, heard.event_id, packed(heard.event))
             if new and heard.interrupts:
                 pool = _pool_of(mine, worker)
-                mine.store.write(mine.store.counted(f"pool#{pool}", interruptions=1))
+                taken = mine.store.counted(f"pool#{pool}", interruptions=1)
+                mine.store.write(replace(taken, sets={"last_interruption_ms": mine.now_ms()}))
                 fleet_function.hears(mine, InterruptionSeen(mine.now_ms(), pool))
     return {}
 

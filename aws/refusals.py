@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aws.package import check_user_source
-from scheduler.observation import SOURCES
+from scheduler.observation import NOT_HAD, SOURCES
 from scheduler.policies.backfill import CENTRAL_ONLY
 from scheduler.policy import NOTHING_NEEDED, POINTS
 from spotbed.build import Blueprint
@@ -78,6 +78,8 @@ def _not_built(scenario: Scenario, composed: Composed, number: int) -> Iterator[
     """(place, what) of what the driver on AWS does not perform."""
     if composed.parts["move"].moves:
         yield ("policies", number), "jobs that move to another purchase option while they run"
+    if getattr(composed.parts["scale"], "sees_jobs", False):
+        yield ("policies", number), "a list of the jobs with a deadline for `scale`"
     if scenario.capacity.slots_per_instance > 1:
         yield ("capacity", "slots_per_instance"), "instances with several slots"
     if scenario.capacity.licences:
@@ -94,4 +96,4 @@ def _unobservable(need: str) -> str:
         return "" if SOURCES[need].aws is not None else "and no AWS call answers that"
     if need in CENTRAL_ONLY:
         return "and no part of a decoupled scheduler sees the whole queue"
-    return _MODEL_NEEDS
+    return NOT_HAD.get(need, _MODEL_NEEDS)

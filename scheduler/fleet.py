@@ -64,7 +64,7 @@ def _shift(needs: dict[str, ClassCount], sight: JobSight, purchase: str, leaves:
 def _move(sight: JobSight, target: str, needs: dict[str, ClassCount]) -> list[FleetCommand]:
     if target == "stay":
         return []
-    bound = "none" if target == "wait" else target
+    bound = "none" if target in ("wait", "pause") else target
     if sight.phase == "queued":
         if bound == sight.bound:
             return []

@@ -104,12 +104,18 @@ def attempt_ended(job: Job, event: AttemptEnded, policy: Policy) -> Result:
 
 def _with(job: Job, phase: str, failures: int, interruptions: int, progress_ms: int) -> Job:
     """The record after an attempt. (`dataclasses.replace` would take five times as long.)"""
-    rare = Rare(failures, interruptions, job.delayed_ms, job.waiting_for, job.bound)
+    old = job.rare
+    rare = Rare(
+        failures, interruptions, old.delayed_ms, old.waiting_for, old.bound, old.exit_code, old.alike, old.last_delay_ms
+    )
     return Job(job.ticket, phase, job.epoch, progress_ms, job.purchase, rare)
 
 
 def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Result:
     """Spend a retry. The next attempt goes on from the last whole checkpoint, as after an interruption."""
+    old, exit_code = failed.rare, event.exit_code
+    alike = old.alike + 1 if exit_code == old.exit_code else 1
+    failed = replace(failed, rare=replace(old, exit_code=exit_code, alike=alike))
     delay_ms: int | None = None
     if failed.failures <= failed.ticket.spec.retries:
         u = draw(policy.settings.seed, failed.ticket.id, failed.epoch, "retry")
@@ -118,7 +124,7 @@ def _application_failed(failed: Job, event: AttemptEnded, policy: Policy) -> Res
         return failed, (GiveUp(event.cause), ReleaseDependants(False))
     if delay_ms == 0:
         return _queued(failed, policy, event.at_ms)
-    rare = replace(failed.rare, delayed_ms=failed.delayed_ms + delay_ms)
+    rare = replace(failed.rare, delayed_ms=failed.delayed_ms + delay_ms, last_delay_ms=delay_ms)
     return replace(failed, phase="delayed", rare=rare), (Delay(delay_ms),)
 
 

@@ -43,6 +43,9 @@ class Rare:
     delayed_ms: int = 0  # time spent in retry delays so far
     waiting_for: int = 0  # unfinished dependencies
     bound: str = ""  # set by the fleet's Route, stronger than the place policy
+    exit_code: int = 0  # of the last attempt that failed
+    alike: int = 0  # how many failures in a row ended with that exit code
+    last_delay_ms: int = 0  # of the last retry
 
 
 @record

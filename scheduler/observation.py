@@ -52,6 +52,7 @@ class PoolCount:
     interruptions: int  # instances lost to EC2 since the start
     worker_ms: int  # instance time since the start
     available_now: bool  # no AWS call answers this: only for reproducing papers
+    last_interruption_ms: int = -1  # when EC2 last took an instance, -1 if it took none
 
 
 @record
@@ -108,10 +109,19 @@ SOURCES: dict[str, Source] = {
     "pools.last_launch_ms": _LAUNCHES,
     "pools.interruptions": Source("EventBridge interruption and state-change events, counted", 5.0, "exact counters"),
     "pools.worker_ms": Source("DynamoDB: time of ended workers by pool", 60.0, "time of the instances that have ended"),
+    "pools.last_interruption_ms": Source("EventBridge interruption events: the time of the last", 5.0, "its time"),
     "pools.available_now": Source(None, 0.0, "the pool's capacity now"),
     "jobs": Source("DynamoDB: index of unfinished jobs with a deadline", 1.0, "records of the live jobs"),
     "spent_usd": Source("DynamoDB: worker time by pool x price, summed by the Fleet function", 60.0, "the ledger now"),
     "budget_usd": _PLAN,
     "changeover_ms": _PLAN,
     "reaction_ms": _PLAN,
+}
+
+# What a policy may need that is no field of an observation -> why the fleet on AWS cannot have it.
+FUTURE, INSTANCE_AGE, SHARED_BUCKET = "the future", "the age of the instance", "one bucket for all jobs"
+NOT_HAD: dict[str, str] = {
+    FUTURE: "which nobody has: it is a yardstick for simulations",
+    INSTANCE_AGE: "which the simulator tells, and the functions on AWS do not yet",
+    SHARED_BUCKET: "which the simulator keeps, and the functions on AWS do not yet",
 }

@@ -77,7 +77,8 @@ class Protect(Protocol):
 
 
 class MovePolicy(Protocol):
-    """Should a job with a deadline run elsewhere? "stay", "spot", "on-demand" or "wait"."""
+    """Should a job with a deadline run elsewhere? "stay", "spot", "on-demand", "wait" (a job that waits goes on doing
+    so, one that runs is left alone) or "pause" (one that runs leaves its worker and waits)."""
 
     moves: ClassVar[bool]
 
@@ -108,6 +109,16 @@ def needs_of(policy: Policy) -> frozenset[str]:
     """The observations that the policy's parts declare to need, as keys of `observation.SOURCES`."""
     parts = (getattr(policy, point) for point in POINTS)
     return frozenset().union(*(getattr(part, "needs", NOTHING_NEEDED) for part in parts))
+
+
+def sees_jobs(policy: Policy) -> bool:
+    """Whether the fleet must list the jobs with a deadline for this policy."""
+    return policy.move.moves or getattr(policy.scale, "sees_jobs", False)
+
+
+def is_steady(policy: Policy) -> bool:
+    """Whether the policy wants to be asked at each tick, also while nothing waits: it holds workers in reserve."""
+    return policy.move.moves or getattr(policy.scale, "steady", False)
 
 
 def fits(need: ClassCount, pool: PoolCount) -> bool:

@@ -76,6 +76,8 @@ def _init_by_descriptors(cls: type[Any]) -> Callable[..., None]:
         else:
             parameters.append(field.name)
         body.append(f" _set{number}(self, {field.name})")
+    if hasattr(cls, "__post_init__"):
+        body.append(" self.__post_init__()")
     source = f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(body or [" pass"])
     exec(source, scope)  # noqa: S102 the technique of dataclasses itself, on names of fields only
     init: Callable[..., None] = scope["__init__"]

@@ -55,7 +55,8 @@ from scheduler.events import (
 )
 from scheduler.fleet import Fleet
 from scheduler.job_record import Job
-from scheduler.policy import Policy
+from scheduler.policy import Policy, is_steady
+from sim.aged import AgedWorkers
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
 from sim.door import Door
 from sim.gangs import Gangs
@@ -88,6 +89,8 @@ class DecoupledWorld(AttemptWorld):
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(inputs, policy, journal)
         self.fleet = Fleet()
+        self._steady = is_steady(policy)  # asked at each tick
+        self._holds = self._steady and not policy.move.moves  # workers in reserve, also while there is no job
         self.workers: dict[str, LiveWorker] = {}  # those that are ready, by name
         self.sighted: dict[str, int] = {}  # jobs that the fleet was last shown: id -> index
         self.silent: list[tuple[int, LiveWorker, int, int, int]] = []  # lost without an event: found by the reaper
@@ -128,6 +131,8 @@ class DecoupledWorld(AttemptWorld):
         self.gangs = Gangs(self) if self.index.gangs else None
         self.troubles = Troubles(self)
         self.counters = Counters(self)
+        if hasattr(policy.protect, "at_age"):
+            self._worker = AgedWorkers(self, self._worker).hears  # type: ignore[method-assign]
 
     # the run ----------------------------------------------------------------------------------------------------
     def run(self) -> metering.Tally:
@@ -191,7 +196,8 @@ class DecoupledWorld(AttemptWorld):
         while True:
             self._tick()
             steps = 1
-            if not (self.live_instances or self.records or self.silent or self.door.on_their_way):
+            idles = not (self.live_instances or self.records or self.silent or self.door.on_their_way)
+            if idles and not self._holds:
                 ahead_ms = self.submissions.next_ms
                 if ahead_ms < FOREVER_MS:
                     steps = max(1, -(-(ahead_ms - self.clock.now_ms) // tick_ms))
@@ -206,7 +212,8 @@ class DecoupledWorld(AttemptWorld):
         pools = self.pools
         booting, busy, idle = (sum(getattr(p, phase) for p in pools) for phase in ("booting", "busy", "idle"))
         self.tally.samples.append((now, self.index.waiting, booting, busy, idle))
-        if self.index.waiting or self.policy.move.moves or self.inputs.budget_usd:
+        asks = self._steady and (self.records or self.submissions.next_ms < FOREVER_MS)
+        if self.index.waiting or asks or self.inputs.budget_usd:
             self._fleet(Tick(now, self.counters.seen(observe(self))))
 
     # steps of the core ------------------------------------------------------------------------------------------

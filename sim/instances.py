@@ -37,6 +37,7 @@ class LivePool:
         "idle",
         "idle_workers",
         "instances",
+        "last_interruption_ms",
         "last_launch",
         "last_launch_ms",
         "launched",
@@ -61,6 +62,7 @@ class LivePool:
         self.mtbf_ms = 0  # time of the instances that have ended for each that EC2 took, 0 while it took none
         self.capacity = UNLIMITED
         self.last_launch, self.last_launch_ms = "", 0
+        self.last_interruption_ms = -1
         self.idle_workers: deque[LiveWorker] = deque()
         self.instances: dict[int, LiveInstance] = {}
         self.classes: list[list[QueueClass]] = []

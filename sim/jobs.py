@@ -15,6 +15,7 @@ from sim.clock import TIMER
 from sim.index import PURCHASES, JobIndex, QueueClass, work_left_ms
 from sim.inputs import WorldInputs
 from sim.instances import LiveWorker
+from sim.retry_budget import RetryBudget
 from sim.submissions import Submissions
 from sim.world import World
 from spotbed import metering
@@ -42,6 +43,8 @@ class JobWorld(World):
         self.operations: dict[str, int] = {}
         self._job_handlers = handlers_of(job_role.MACHINE, journal, _job_id)
         self._has_dependants = bool(inputs.work.after)
+        if hasattr(policy.retry, "after_retry"):
+            self._hears = RetryBudget(self, self._hears).hears  # type: ignore[method-assign]
         self._perform_job: dict[type, Callable[[int, Job, Any], None]] = {
             Queue: self._queue,
             Unqueue: self._unqueue,

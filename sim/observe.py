@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
+from scheduler.policy import sees_jobs
 from sim.clock import MARKET
 from sim.index import Demand
 from sim.instances import LivePool, LiveWorker
@@ -22,7 +23,7 @@ def observe(world: DecoupledWorld) -> Observation:
     return Observation(
         classes=tuple(_class(world, demand) for demand in world.index.demands.values()),
         pools=tuple(_pool(pool, now, world.slots) for pool in world.pools),
-        jobs=_sights(world) if world.policy.move.moves else (),
+        jobs=_sights(world) if sees_jobs(world.policy) else (),
         spent_usd=world.spent_usd() if world.inputs.budget_usd else 0.0,
         budget_usd=world.inputs.budget_usd,
         changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
@@ -95,6 +96,7 @@ def _pool(pool: LivePool, now_ms: int, slots: int) -> PoolCount:
         last_launch_ms=pool.last_launch_ms,
         interruptions=use.interruptions,
         worker_ms=use.instance_ms,
+        last_interruption_ms=pool.last_interruption_ms,
         available_now=pool.weather.launch_capacity_at(now_ms) > pool.live,
     )
 

@@ -41,6 +41,7 @@ def has_usual_case(world: DecoupledWorld) -> bool:
         and not world._has_dependants
         and not any(klass.licences for klass in work.classes)
         and len(world.troubles.of_starts) <= 1
+        and not hasattr(world.policy.protect, "at_age")
     )
 
 

@@ -242,6 +242,7 @@ class World:
             return
         if reason == "interrupted":  # by EC2, or by us after its notice
             pool.use.interruptions += 1
+            pool.last_interruption_ms = now
         for worker in instance.slots:
             if instance.ready_ms == NOT_YET:
                 self._spend(worker, BOOT, instance.launched_ms, now)

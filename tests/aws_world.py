@@ -9,6 +9,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -219,7 +220,8 @@ class World:
 
     def _interrupted(self, event: InterruptionSeen) -> None:
         """What Deliver does when a warning is news."""
-        self.control.store.write(self.control.store.counted(f"pool#{event.pool}", interruptions=1))
+        taken = self.control.store.counted(f"pool#{event.pool}", interruptions=1)
+        self.control.store.write(replace(taken, sets={"last_interruption_ms": event.at_ms}))
         fleet.hears(self.control, event)
 
     def _send(self, worker: str, event_id: str, make: Callable[[int], Any]) -> None:

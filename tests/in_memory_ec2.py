@@ -208,6 +208,7 @@ class Ec2:
         self._weather = make_weather(inputs.pools, inputs.market, Streams(inputs.seed, inputs.world), HORIZON_MS)
         self._last_launch = {pool.id: ("", 0) for pool in inputs.pools}
         self._interruptions = dict.fromkeys(self.pools, 0)
+        self._last_interruption_ms = dict.fromkeys(self.pools, -1)
         self._worker_ms = dict.fromkeys(self.pools, 0)
         for pool, steps in self._capacity.items():
             for at_ms, _ in steps[1:]:
@@ -279,7 +280,9 @@ class Ec2:
     def _end(self, instance: Instance, reason: str) -> None:
         now, pool = self._clock.now_ms, instance.pool.id
         instance.ended_ms = now
-        self._interruptions[pool] += reason == "interrupted"
+        if reason == "interrupted":
+            self._interruptions[pool] += 1
+            self._last_interruption_ms[pool] = now
         if instance.running_ms != NOT_YET:
             self._worker_ms[pool] += max(now - instance.running_ms, int(self._inputs.billing.minimum_s * 1000))
         if instance.wrapper is not None:
@@ -292,6 +295,7 @@ class Ec2:
             pool.id, pool.instance_type, pool.az, pool.purchase, pool.vcpus, pool.memory_gib, pool.gpus, pool.max,
             price, pool.on_demand_usd_per_hour, booting, busy, idle, *self._last_launch[pool.id],
             self._interruptions[pool.id], self._worker_ms[pool.id], self.room(pool.id) > 0,
+            self._last_interruption_ms[pool.id],
         )  # fmt: skip
 
 

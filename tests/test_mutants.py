@@ -234,9 +234,9 @@ MUTANTS = (
     Mutant(
         "each launch is counted on once more",
         "scale",
-        "scheduler.policies.scale",
-        "need.busy + max(need.queued, need.booting + need.idle))\n\n\n@record\nclass DrainTime",
-        "need.busy + need.queued + need.booting + need.idle)\n\n\n@record\nclass DrainTime",
+        "scheduler.policies.scale.backlog_and_busy",
+        "need.busy + max(need.queued, need.booting + need.idle))",
+        "need.busy + need.queued + need.booting + need.idle)",
     ),
 )
 

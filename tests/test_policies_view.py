@@ -32,10 +32,10 @@ REACHABLE = {
     "ClassCount": "key shape purchase tenant vcpus memory_gib gpus queued queued_work_ms oldest_ms busy booting idle "
     "seats",
     "PoolCount": "id instance_type az purchase vcpus memory_gib gpus max price_usd_per_hour on_demand_usd_per_hour "
-    "booting busy idle last_launch last_launch_ms interruptions worker_ms available_now",
+    "booting busy idle last_launch last_launch_ms interruptions worker_ms available_now last_interruption_ms",
     "JobSight": "job key phase purchase bound worker progress_ms estimate_ms submit_ms deadline_ms seats",
     "Job": "ticket phase epoch progress_ms purchase rare",
-    "Rare": "failures interruptions delayed_ms waiting_for bound",
+    "Rare": "failures interruptions delayed_ms waiting_for bound exit_code alike last_delay_ms",
     "Ticket": "id spec submit_ms estimate_ms deadline_ms slots",
     "JobSpec": "name vcpus memory_gib gpus priority tenant retries checkpointable timeout_ms gang licences",
     "JobClaimed": "at_ms job epoch progress_ms estimate_ms timeout_ms checkpointable mtbf_ms",

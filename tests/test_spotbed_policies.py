@@ -228,7 +228,7 @@ def test_an_installed_distribution_offers_policies_by_entry_point(monkeypatch: p
     monkeypatch.setattr("spotbed.policies.load.entry_points", lambda *, group: EntryPoints([point]).select(group=group))
     assert made({"use": "theirs", "with": {"purchase": "on-demand"}}).parts["place"] == LowestPrice("on-demand")
     (info,) = [each for each in known() if each.name == "theirs"]
-    assert (info.point, info.source) == ("place", "scheduler.policies.place")
+    assert (info.point, info.source) == ("place", "scheduler.policies.place.lowest_price")
     (told,) = wrong("their")
     assert told == "policies.use: unknown policy 'their'. Did you mean 'theirs'?"
 
@@ -252,7 +252,7 @@ def test_only_what_aws_cannot_do_is_listed_as_not_deployable() -> None:
     """`continuous` keeps progress to the millisecond; the orders for a head node need the whole queue."""
     refused = {each.name for each in known() if not each.deployable and each.point != "policy"}
     assert "continuous" in refused
-    assert refused <= {"continuous", "easy"}
+    assert refused <= {"continuous", "easy", "next-spot", "age-aware", "token-bucket"}
 
 
 # checking -----------------------------------------------------------------------------------------------------------
@@ -359,6 +359,8 @@ def test_docs_name_every_part_with_its_parameters_and_their_defaults(point: str,
 
 
 def _plain(value: Any) -> str:
+    if value in ("", ()):
+        return "none"
     return (
         str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
     )

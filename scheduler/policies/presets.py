@@ -5,18 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scheduler.policies.backfill import Easy
-from scheduler.policies.move import Greedy, Stay, UniformProgress
+from scheduler.policies.move import (
+    Greedy,
+    NextSpotOracle,
+    ShiftedGreedy,
+    Stay,
+    TimeSliced,
+    UniformProgress,
+    UniformProgressLiteral,
+)
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
 from scheduler.policies.place import (
     ON_DEMAND,
+    CapacityOptimized,
+    CheapestRun,
     Diversified,
+    EvenOverZones,
     LowestPrice,
     OnDemandFallback,
     PriceCapacityOptimized,
+    ShortOnSpot,
+    SpotHedge,
 )
-from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic
-from scheduler.policies.retry import FullJitter, Immediate
-from scheduler.policies.scale import BacklogAndBusy, DrainTime, VisibleBacklog
+from scheduler.policies.protect import (
+    AgeAware,
+    Continuous,
+    Daly,
+    NoProtection,
+    OnNotice,
+    OnRebalance,
+    Periodic,
+    Young,
+)
+from scheduler.policies.retry import (
+    DeadLetter,
+    DecorrelatedJitter,
+    EqualJitter,
+    FullJitter,
+    Immediate,
+    Rules,
+    Sideline,
+    TokenBucket,
+)
+from scheduler.policies.scale import (
+    BacklogAndBusy,
+    DeadlineAware,
+    DrainTime,
+    HourOfDay,
+    StaticStability,
+    StepBands,
+    TargetBacklog,
+    VisibleBacklog,
+)
 
 # point -> name -> what makes it. The names are those that scenarios use.
 PARTS: Mapping[str, Mapping[str, type]] = {
@@ -32,21 +72,51 @@ PARTS: Mapping[str, Mapping[str, type]] = {
         "price-capacity-optimized": PriceCapacityOptimized,
         "diversified": Diversified,
         "fallback": OnDemandFallback,
+        "capacity-optimized": CapacityOptimized,
+        "spot-hedge": SpotHedge,
+        "zones": EvenOverZones,
+        "cheapest-run": CheapestRun,
+        "short-on-spot": ShortOnSpot,
     },
     "scale": {
         "visible-backlog": VisibleBacklog,
         "backlog-and-busy": BacklogAndBusy,
         "drain-time": DrainTime,
+        "target-backlog": TargetBacklog,
+        "step-bands": StepBands,
+        "deadline-aware": DeadlineAware,
+        "hour-of-day": HourOfDay,
+        "static-stability": StaticStability,
     },
-    "retry": {"immediate": Immediate, "full-jitter": FullJitter},
+    "retry": {
+        "immediate": Immediate,
+        "full-jitter": FullJitter,
+        "equal-jitter": EqualJitter,
+        "decorrelated-jitter": DecorrelatedJitter,
+        "token-bucket": TokenBucket,
+        "rules": Rules,
+        "sideline": Sideline,
+        "dead-letter": DeadLetter,
+    },
     "protect": {
         "none": NoProtection,
         "on-notice": OnNotice,
         "periodic": Periodic,
+        "young": Young,
         "daly": Daly,
+        "age-aware": AgeAware,
+        "on-rebalance": OnRebalance,
         "continuous": Continuous,
     },
-    "move": {"stay": Stay, "greedy": Greedy, "uniform-progress": UniformProgress},
+    "move": {
+        "stay": Stay,
+        "greedy": Greedy,
+        "time-sliced": TimeSliced,
+        "shifted-greedy": ShiftedGreedy,
+        "uniform-progress": UniformProgress,
+        "uniform-progress-literal": UniformProgressLiteral,
+        "next-spot": NextSpotOracle,
+    },
 }
 
 DEFAULTS: Mapping[str, object] = {
@@ -68,6 +138,16 @@ PRESETS: Mapping[str, tuple[str, str, Mapping[str, object]]] = {
         "Spot, and on-demand after a wait or k interruptions",
         "decoupled",
         {"place": OnDemandFallback()},
+    ),
+    "spot-hedge": (
+        "Spot in pools that have lost nothing lately, on-demand for what they cannot give",
+        "decoupled",
+        {"place": SpotHedge()},
+    ),
+    "static-stability": (
+        "even over the zones, with as much in reserve as a lost zone takes",
+        "decoupled",
+        {"place": EvenOverZones(), "scale": StaticStability()},
     ),
     "greedy-deadline": (
         "Spot when up, else wait; on-demand when the deadline forces it",

@@ -31,6 +31,18 @@ _BOUNDS: Mapping[str, tuple[float, float, bool]] = {
     "target": (0, math.inf, True),
     "every": (0, math.inf, True),
     "mtbf": (0, math.inf, True),
+    "slack_factor": (0, math.inf, False),
+    "share": (0, 1, False),
+    "price_ratio": (1, math.inf, True),
+    "slices": (1, 10_000, False),
+    "zones": (2, 1_000, False),
+    "wait": (0, math.inf, True),
+    "shape": (0, 10, True),
+    "capacity": (1, math.inf, False),
+    "retry_cost": (0, math.inf, False),
+    "timeout_cost": (0, math.inf, False),
+    "alike": (1, math.inf, False),
+    "after": (1, math.inf, False),
 }
 
 

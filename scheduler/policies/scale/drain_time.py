@@ -1,29 +1,13 @@
-"""`scale`: how many workers should serve a class of work?"""
+"""Enough workers to empty the backlog in a given time, by the jobs' estimates.
+
+Needs: jobs and estimated work that wait, and workers, by class. Can be deployed.
+"""
 
 from __future__ import annotations
 
 from scheduler.observation import ClassCount
 from scheduler.policy import FleetView
 from scheduler.record import record
-
-
-@record
-class VisibleBacklog:
-    """The 2019 rule: as many workers as there are visible messages. Workers that run a job are not counted, so new
-    jobs starve behind running ones, and a falling backlog ends workers that boot (its fault F6)."""
-
-    def desired(self, view: FleetView, need: ClassCount) -> int:
-        return need.queued
-
-
-@record
-class BacklogAndBusy:
-    """busy + max(backlog, booting). A burst of n jobs launches n workers, once; those that boot are on their way."""
-
-    max_workers: int = 1_000_000
-
-    def desired(self, view: FleetView, need: ClassCount) -> int:
-        return min(self.max_workers, need.busy + max(need.queued, need.booting + need.idle))
 
 
 @record
