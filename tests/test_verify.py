@@ -306,7 +306,16 @@ def test_a_file_that_is_no_preset_is_refused(tmp_path: Path, text: str, says: st
 
 # lines ----------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "text", ["{", "[1, 2]", '[1, "clerk", "w1", {}, []]', '[1, "job", "a", {"v": 1, "is": "Nonsense"}, []]', '"x"']
+    "text",
+    [
+        "{",
+        "[1, 2]",
+        '[1, "clerk", "w1", {}, []]',
+        '[1, "job", "a", {"v": 1, "is": "Nonsense"}, []]',
+        '"x"',
+        '[1, "world", "a", {"fact": "job"}, []]',
+        '[1, "world", "a", {"fact": "job", "ticket": {"v": 1}}, []]',
+    ],
 )
 def test_what_is_no_line_of_a_journal_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
     file = tmp_path / "journal.jsonl"

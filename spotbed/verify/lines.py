@@ -17,6 +17,7 @@ from scheduler.events import Lost
 from spotbed.errors import InputError, Problem
 
 WORLD = "world"
+_NEEDED = {"job": ("ticket",), "worker": ("pool",), "stack": ("settings",)}
 _HINT = "A local stack keeps it as journal.jsonl; functions write it into their logs."
 
 
@@ -66,8 +67,13 @@ def lines_of(values: Iterable[Any], file: str = "journal") -> list[Line]:
 def _line(value: Any) -> Line:
     at_ms, role, subject, event, commands = value
     if role == WORLD:
-        body = {name: each for name, each in event.items() if name != "fact"}
-        return Line(int(at_ms), role, str(subject), fact=str(event["fact"]), body=body)
+        body, kind = {name: each for name, each in event.items() if name != "fact"}, str(event["fact"])
+        missing = [name for name in _NEEDED.get(kind, ()) if name not in body]
+        if missing:
+            raise ValueError(f"a {kind} without {missing[0]}")
+        if kind == "job":
+            decode(body["ticket"])
+        return Line(int(at_ms), role, str(subject), fact=kind, body=body)
     if role not in ("worker", "job", "fleet"):
         raise ValueError(f"no role {role!r}")
     return Line(int(at_ms), role, str(subject), decode(event), tuple(decode(command) for command in commands))
