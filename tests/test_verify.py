@@ -384,3 +384,11 @@ def test_a_journal_is_cut_where_nothing_ran() -> None:
     assert since(both, 0) == both
     with pytest.raises(InputError, match="never without work"):
         since(both, start_ms + gap_ms + 10_000)
+
+
+def test_a_pool_that_the_scenario_does_not_have_is_told() -> None:
+    """As of a stack on which AWS chooses among the pools."""
+    values, ran = recorded("local")
+    mixed = json.loads(json.dumps(values).replace('"pool": "spot"', '"pool": "mixed"'))
+    with pytest.raises(InputError, match="ran in pool 'mixed'"):
+        judged(mixed, ran)

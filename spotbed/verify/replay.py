@@ -27,6 +27,7 @@ from sim.inputs import (
 )
 from spotbed import metering
 from spotbed.build import Blueprint, service_inputs
+from spotbed.errors import InputError, Problem
 from spotbed.ledger import Bill
 from spotbed.metering import Tally
 from spotbed.metrics import metrics
@@ -81,10 +82,11 @@ class Run:
 
 
 def run_of(lines: Sequence[Line], deployed: Deployed) -> Run:
-    """The run that a journal tells of."""
+    """The run that a journal tells of. Raises InputError when it ran in pools that the scenario does not have."""
     settings = deployed.policy.settings
     moved = _shifted(lines, _origin_ms(observe(lines, settings), settings.tick_ms))
     seen = observe(moved, settings)
+    _refuse_other_pools(seen, deployed)
     kept = {name: job for name, job in seen.jobs.items() if _counts(name, job, seen)}
     jobs = sorted(kept, key=lambda name: seen.jobs[name].ticket.submit_ms)
     pools = deployed.made.pools
@@ -92,6 +94,15 @@ def run_of(lines: Sequence[Line], deployed: Deployed) -> Run:
         pools = tuple(replace(pool, price=price_path(seen.prices.get(pool.id, ()), pool.price)) for pool in pools)
     operations = operations_of(moved, deployed.policy)
     return Run(seen, jobs, work_of_run(seen, jobs), pools, len(seen.jobs) - len(jobs), operations)
+
+
+def _refuse_other_pools(seen: Seen, deployed: Deployed) -> None:
+    known = {pool.id for pool in deployed.made.pools}
+    others = sorted({each.pool for each in seen.instances.values() if each.pool} - known)
+    if others:
+        message = f"ran in pool {others[0]!r}, which the scenario does not have; it has {', '.join(sorted(known))}."
+        hint = "Where AWS chooses among the pools (a `place` that delegates), nothing tells which type an instance was."
+        raise InputError(Problem(message, "journal", hint=hint))
 
 
 def _counts(name: str, job: SeenJob, seen: Seen) -> bool:
