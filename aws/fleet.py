@@ -205,6 +205,10 @@ def launch(control: Control, identity: str, order: Launch) -> None:
     """Ask for instances, make the records of their workers, count them once, and tell the fleet how it went."""
     pool, now, store = control.pools[order.pool], control.now_ms(), control.store
     price = control.target.price_usd_per_hour(pool)  # first: nothing may fail between a launch and its record
+    # And what Auto Scaling's word of an instance finds must stand there before it can come: for which class it is, and
+    # what the costs of jobs are estimated with.
+    known = {"serves": order.serves, "usd_per_hour": price}
+    store.write(Write(store.tables.fleet, {"key": f"pool#{pool.id}"}, sets=known))
     launched = control.target.launch(pool, order.count, identity)
     for name in launched.names:
         workers.create(control, name, pool.id, pool.purchase, order.serves)
@@ -216,8 +220,6 @@ def launch(control: Control, identity: str, order: Launch) -> None:
             "last_launch": "ok" if granted == order.count else "failed",
             "last_launch_ms": now,
             "last_launch_id": identity,
-            "serves": order.serves,  # for which class the instances are that Auto Scaling will tell of
-            "usd_per_hour": price,  # what the costs of jobs are estimated with
         },
         adds={"booting": granted} if granted else {},
         condition="attribute_not_exists(#i) OR #i <> :id",

@@ -2,7 +2,8 @@
 
 DuplicateCompletions: a job completed that had ended before; the epoch of the lease forbids it. (An order to complete
 that is performed twice changes nothing, and is not counted.) LostJobs: what `lost` finds. CostPerJobUsd: the estimate
-in the item of each job that ended. DeadlineMisses: jobs that ended after their deadline.
+in the item of each job that ended. DeadlineMisses: jobs that ended after their deadline. DeadLetters: jobs given up;
+what was cancelled or refused is in the queue of the dead too, and is no fault of the code.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aws.store import Item, JobRow, Store
 
 NAMESPACE, DIMENSION = "spotbed", "Stack"
 DUPLICATE, LOST, COST, MISSES = "DuplicateCompletions", "LostJobs", "CostPerJobUsd", "DeadlineMisses"
+GIVEN_UP = "DeadLetters"
 PARTS = 12  # of the job table; each look of the fleet is at one of them, which bounds what looking costs
 SHOWN = 10  # ids of lost jobs in a line
 
@@ -56,6 +58,7 @@ def of_end(before: JobRow, after: JobRow) -> dict[str, float]:
         DUPLICATE: int(after.record.phase == "done" and "ended_ms" in before.item),
         COST: float(after.item.get("cost_usd", 0.0)),
         MISSES: int(0 <= deadline_ms < ended_ms),
+        GIVEN_UP: int(after.record.phase == "failed"),
     }
 
 

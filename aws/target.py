@@ -219,7 +219,7 @@ class Target(Section):
     images: Images
     teams: Annotated[Several[Team], Field(min_length=1, max_length=100)]
     instances: Instances = Field(as_written({}), description="what all instances have")
-    spend_cap: Money = Field(description="launches stop there, each calendar month")
+    spend_cap: Money = Field(description="launches stop when instances have cost this much")
     tags: Annotated[dict[TagKey, TagValue], Field(max_length=40)] = Field(
         {}, description="of everything that is made, for cost allocation"
     )
