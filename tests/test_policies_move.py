@@ -7,13 +7,29 @@ and the way to a ready worker makes no difference.
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
-from core_examples import HOUR, KEY, MINUTE, need, observation, pool, sight, view
+from core_examples import HOUR, KEY, MINUTE, need, observation, policy_of, pool, sight, view
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.draw import draw
+from scheduler.events import Tick
+from scheduler.fleet import Fleet, tick
 from scheduler.observation import PoolCount
-from scheduler.policies.move import Greedy, Stay, UniformProgress, must_run_now, spot_is_up, work_left_ms
+from scheduler.policies.move import (
+    Greedy,
+    NextSpotOracle,
+    ShiftedGreedy,
+    Stay,
+    TimeSliced,
+    UniformProgress,
+    UniformProgressLiteral,
+    must_run_now,
+    spot_is_up,
+    work_left_ms,
+)
 from scheduler.policy import FleetView, MovePolicy
 
 D = 12 * MINUTE
@@ -180,3 +196,104 @@ def test_the_jobs_class_is_found_by_its_key() -> None:
     other = need("other", queued=1, vcpus=64.0)
     seen = view(observation([other, need(KEY, queued=1)], UP))
     assert Greedy().target(IDLE, seen) == "spot"
+
+
+# time-sliced --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("now_ms", "sliced"), [(0, "wait"), (156 * MINUTE, "wait"), (157 * MINUTE, "on-demand")])
+def test_a_slice_must_bring_its_share_where_greedy_waits_for_the_last_moment(now_ms: int, sliced: str) -> None:
+    """Two slices of 4 h, each with 2 h of work; 1 h is done. On-demand from 4 h - 1 h - 24 min = 2 h 36 min on."""
+    waiting = sight(progress_ms=HOUR)
+    assert TimeSliced(slices=2, **FRESH).target(waiting, at(now_ms, *DOWN)) == sliced
+    assert Greedy(**FRESH).target(waiting, at(now_ms, *DOWN)) == "wait"
+
+
+def test_a_slice_that_has_brought_its_share_waits_where_uniform_progress_never_leaves_its_pace() -> None:
+    """Two slices; at 2 h with nothing done: the slice can still make it, the pace of ep = 1 h is missed."""
+    assert TimeSliced(slices=2, **FRESH).target(sight(), at(90 * MINUTE, *DOWN)) == "wait"
+    assert UniformProgress(**FRESH).target(sight(), at(90 * MINUTE, *DOWN)) == "on-demand"
+    assert TimeSliced(slices=2, **FRESH).target(sight(progress_ms=2 * HOUR), at(3 * HOUR, *DOWN)) == "wait"
+
+
+def test_a_job_leaves_on_demand_for_spot_when_the_share_of_its_slice_is_done() -> None:
+    done = sight(phase="leased", purchase="on-demand", progress_ms=2 * HOUR)
+    short = sight(phase="leased", purchase="on-demand", progress_ms=2 * HOUR - 1)
+    policy = TimeSliced(slices=2, **FRESH)
+    assert policy.target(done, at(3 * HOUR, *UP)) == "spot"
+    assert policy.target(done, at(3 * HOUR, *DOWN)) == "stay"
+    assert policy.target(short, at(3 * HOUR, *UP)) == "stay"
+    assert policy.target(done, at(4 * HOUR, *UP)) == "stay"  # the next slice has begun
+
+
+def test_one_slice_is_greedy_for_a_job_that_waits() -> None:
+    for minutes in range(0, 8 * 60, 7):
+        for pools in (UP, DOWN):
+            seen = at(minutes * MINUTE, *pools)
+            assert TimeSliced(slices=1, **FRESH).target(IDLE, seen) == Greedy(**FRESH).target(IDLE, seen)
+
+
+# randomised shifted greedy ------------------------------------------------------------------------------------------
+def test_the_slices_of_a_job_are_shifted_by_its_own_draw_where_time_sliced_has_one_bound_for_all() -> None:
+    """Two slices: the first ends at (1 - u) x 4 h, with (1 - u) x 2 h of work due, so on-demand from half of that on,
+    less two changeovers: some jobs of one submission go there, others wait."""
+    policy, names = ShiftedGreedy(slices=2, **FRESH), [f"job-{number}" for number in range(40)]
+    seen = at(40 * MINUTE, *DOWN)
+    for name in names:
+        first_ms = (1 - draw(0, name, "shift")) * 4 * HOUR
+        past = first_ms <= 40 * MINUTE
+        ends_ms = first_ms + 4 * HOUR if past else first_ms
+        late = ends_ms - 40 * MINUTE < ends_ms / 2 + 2 * D
+        assert policy.target(sight(name), seen) == ("on-demand" if late else "wait"), name
+    targets = {policy.target(sight(name), seen) for name in names}
+    assert targets == {"wait", "on-demand"}
+    assert {TimeSliced(slices=2, **FRESH).target(sight(name), seen) for name in names} == {"wait"}
+
+
+# uniform progress by the letter -------------------------------------------------------------------------------------
+def test_by_the_letter_a_job_that_is_ahead_leaves_on_demand_where_the_released_code_stays() -> None:
+    """ep(2 h + 2d) = 72 min."""
+    literal = UniformProgressLiteral(**FRESH)
+    for progress_ms, pools, target, released in (
+        (72 * MINUTE, DOWN, "pause", "stay"),
+        (72 * MINUTE - 1, DOWN, "stay", "stay"),
+        (72 * MINUTE, UP, "spot", "spot"),
+    ):
+        leased = sight(phase="leased", purchase="on-demand", progress_ms=progress_ms)
+        assert literal.target(leased, at(2 * HOUR, *pools)) == target
+        assert UniformProgress(**FRESH).target(leased, at(2 * HOUR, *pools)) == released
+
+
+def test_a_job_that_pauses_leaves_its_worker_and_is_bound_to_nothing() -> None:
+    leased = sight(phase="leased", purchase="on-demand", worker="w1", progress_ms=3 * HOUR)
+    seen = observation([need(busy=1)], DOWN, [leased], changeover_ms=D)
+    orders = tick(Fleet(), Tick(2 * HOUR, seen), policy_of(move=UniformProgressLiteral(**FRESH)))[1]
+    assert [(type(each).__name__, *astuple(each)) for each in orders] == [("Route", "a", "none"), ("Move", "w1")]
+
+
+# the oracle ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("purchase", "least_ms"), [("", 18 * MINUTE), ("on-demand", 36 * MINUTE)])
+def test_the_oracle_lets_a_spell_go_by_that_does_not_pay_where_uniform_progress_takes_it(
+    purchase: str, least_ms: int
+) -> None:
+    """k = 3, d = 12 min: k d / (k - 1) = 18 min from idle, twice that from on-demand."""
+    phase = "leased" if purchase else "queued"
+    ahead = sight(phase=phase, purchase=purchase, progress_ms=2 * HOUR)
+    for length_ms, taken in ((least_ms, False), (least_ms + 1, True)):
+        oracle = NextSpotOracle(spells=((2 * HOUR, 2 * HOUR + length_ms), (5 * HOUR, 6 * HOUR)), price_ratio=3.0)
+        assert (oracle.target(ahead, at(2 * HOUR, *UP)) == "spot") == taken
+        assert oracle.target(ahead, at(2 * HOUR + length_ms, *UP)) == ("stay" if purchase else "wait")
+    assert UniformProgress().target(ahead, at(2 * HOUR, *UP)) == "spot"
+
+
+def test_the_oracle_says_that_it_needs_the_future() -> None:
+    assert NextSpotOracle().needs == {"the future"}
+
+
+@pytest.mark.parametrize("policy", [TimeSliced(), ShiftedGreedy(), UniformProgressLiteral(), NextSpotOracle()])
+def test_all_share_the_safety_net_and_leave_jobs_without_a_deadline_alone(policy: MovePolicy) -> None:
+    last_ms = 8 * HOUR - 4 * HOUR - 2 * D
+    assert policy.target(IDLE, at(last_ms + 1, *UP)) == "on-demand"
+    on_demand = sight(phase="leased", purchase="on-demand")
+    assert policy.target(on_demand, at(last_ms + 1, *UP)) == "stay"
+    running = sight(phase="leased", purchase="spot", progress_ms=HOUR)
+    assert [policy.target(running, at(5 * HOUR - D + late)) for late in (0, 1)] == ["stay", "on-demand"]
+    assert policy.target(sight(deadline_ms=-1), at(HOUR)) == "stay"

@@ -7,12 +7,18 @@ from core_examples import HOUR, MINUTE, job, need, observation, pool, ticket, vi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.draw import draw
 from scheduler.observation import ClassCount, PoolCount
 from scheduler.policies.place import (
+    CapacityOptimized,
+    CheapestRun,
     Diversified,
+    EvenOverZones,
     LowestPrice,
     OnDemandFallback,
     PriceCapacityOptimized,
+    ShortOnSpot,
+    SpotHedge,
     candidates,
     failed_lately,
     fill,
@@ -23,7 +29,8 @@ NEED = need(queued=1)
 OD = pool("od", "on-demand", 0.17)
 POLICIES: list[Place] = [
     LowestPrice(), LowestPrice("on-demand"), LowestPrice("any"), PriceCapacityOptimized(), Diversified(),
-    Diversified(0.3, 0.4), OnDemandFallback(), OnDemandFallback(Diversified()),
+    Diversified(0.3, 0.4), OnDemandFallback(), OnDemandFallback(Diversified()), CapacityOptimized(), SpotHedge(),
+    EvenOverZones(), EvenOverZones("any"), CheapestRun("c6i=0.5"), ShortOnSpot(),
 ]  # fmt: skip
 
 
@@ -217,3 +224,133 @@ def test_fallback_fills_on_demand_from_its_cheapest_and_spot_by_its_base() -> No
     assert choose(OnDemandFallback(), pools, 2) == {"calm": 2}
     assert choose(OnDemandFallback(LowestPrice()), pools, 2) == {"cheap": 2}
     assert choose(OnDemandFallback(), pools, 2, need(purchase="on-demand")) == {"od": 2}
+
+
+def test_fallback_by_slack_is_asked_again_when_the_slack_will_be_used_up() -> None:
+    """Work of 4 h, due at 10 h, twice the work: Spot until 2 h; with 1 h in a checkpoint until 4 h."""
+    policy = OnDemandFallback(after_wait_ms=0, after_interruptions=0, slack_factor=2.0)
+    due = ticket(estimate_ms=4 * HOUR, deadline_ms=10 * HOUR)
+    assert policy.route(job("queued", of=due), HOUR) == Routing("spot", HOUR)
+    assert policy.route(job("queued", of=due), 2 * HOUR) == Routing("on-demand")
+    assert policy.route(job("queued", of=due, progress_ms=HOUR), 2 * HOUR) == Routing("spot", 2 * HOUR)
+    assert policy.route(job("queued", of=ticket()), 99 * HOUR) == Routing("spot")
+    both = OnDemandFallback(after_wait_ms=HOUR, after_interruptions=0, slack_factor=2.0)
+    assert both.route(job("queued", of=due), 0) == Routing("spot", HOUR)  # whichever comes first
+
+
+def test_fallback_by_share_takes_the_same_jobs_each_time_and_as_many_as_it_says() -> None:
+    policy = OnDemandFallback(after_wait_ms=0, after_interruptions=0, share=0.25)
+    jobs = [job("queued", of=ticket(f"job-{number}")) for number in range(2_000)]
+    on_demand = [policy.route(each, 0).purchase == "on-demand" for each in jobs]
+    assert on_demand == [draw(0, each.ticket.id, "share") < 0.25 for each in jobs]
+    assert abs(sum(on_demand) - 500) <= 3 * (2_000 * 0.25 * 0.75) ** 0.5
+    assert on_demand == [policy.route(each, 9 * HOUR).purchase == "on-demand" for each in jobs]
+
+
+# capacity-optimized -------------------------------------------------------------------------------------------------
+def test_capacity_optimized_takes_the_calmest_pool_where_price_capacity_optimized_takes_a_cheaper_one() -> None:
+    """(1 + 0) / (12 + 8) = 0.05 an hour against 2 / 20 = 0.10: 0.06 x 1.10 = 0.066 is below 0.08 x 1.05 = 0.084."""
+    pools = [
+        pool("calm", price=0.080, worker_ms=8 * HOUR),
+        pool("fair", price=0.060, interruptions=1, worker_ms=8 * HOUR),
+    ]
+    assert choose(CapacityOptimized(), pools, 3) == {"calm": 3}
+    assert choose(PriceCapacityOptimized(), pools, 3) == {"fair": 3}
+
+
+def test_capacity_optimized_takes_the_cheaper_of_equals_and_on_demand_before_any_that_was_interrupted() -> None:
+    assert choose(CapacityOptimized(), [pool("dear", price=0.09), pool("cheap", price=0.05)], 1) == {"cheap": 1}
+    assert choose(CapacityOptimized("any"), [pool(), OD], 1, need(purchase="any")) == {"od": 1}
+
+
+# spot hedge ---------------------------------------------------------------------------------------------------------
+def lost(name: str, at_ms: int = -1, **fields: float) -> PoolCount:
+    return pool(name, last_interruption_ms=at_ms, **fields)
+
+
+def test_spot_hedge_leaves_out_the_pool_that_lost_an_instance_where_diversified_returns_to_it() -> None:
+    """One of three pools was taken an hour ago: Diversified forgives a failure after 5 minutes, and knows no loss."""
+    pools = [lost("a", HOUR, price=0.05), lost("b", price=0.06), lost("c", price=0.07)]
+    assert choose(SpotHedge(), pools, 4, now_ms=2 * HOUR) == {"b": 2, "c": 2}
+    assert choose(Diversified(), pools, 4, now_ms=2 * HOUR) == {"a": 2, "b": 1, "c": 1}
+
+
+def test_all_marks_go_when_fewer_than_two_pools_are_clean() -> None:
+    """Of three pools a is marked at 1 and b at 2: one is clean, so both marks go. c at 3 is then the only mark."""
+    first = [lost("a", 1), lost("b", 2), lost("c")]
+    assert choose(SpotHedge(), first, 3) == {"a": 1, "b": 1, "c": 1}
+    failed = pool("c", last_launch="failed", last_launch_ms=3)
+    assert choose(SpotHedge(), [lost("a", 1), lost("b", 2), failed], 4) == {"a": 2, "b": 2}
+    assert choose(SpotHedge(), [lost("a", 1), lost("b", 2), lost("c"), lost("d")], 2) == {"c": 1, "d": 1}
+
+
+def test_spot_hedge_takes_the_cheapest_unused_pool_and_on_demand_for_what_is_missing() -> None:
+    pools = [pool("a", price=0.05, busy=1, most=2), pool("b", price=0.06, most=1), pool("c", price=0.07, most=1), OD]
+    either = need(purchase="any")
+    assert choose(SpotHedge(), pools, 1, either) == {"b": 1}
+    assert choose(SpotHedge(), pools, 5, either) == {"a": 1, "b": 1, "c": 1, "od": 2}
+    assert choose(SpotHedge(), pools, 5, need(purchase="spot")) == {"a": 1, "b": 1, "c": 1}
+
+
+# zones --------------------------------------------------------------------------------------------------------------
+def test_zones_count_the_workers_of_a_zone_where_diversified_counts_those_of_a_pool() -> None:
+    """Two pools in one zone and one in another: of four workers a zone has two, a pool of its own zone two of them."""
+    pools = [pool("a1", price=0.05, az="a"), pool("a2", price=0.06, az="a"), pool("b1", price=0.09, az="b")]
+    assert choose(EvenOverZones(), pools, 4) == {"a1": 2, "b1": 2}
+    assert choose(Diversified(), pools, 4) == {"a1": 2, "a2": 1, "b1": 1}
+
+
+def test_a_zone_whose_launches_failed_lately_is_filled_last() -> None:
+    pools = [
+        pool("a", az="a", last_launch="failed", last_launch_ms=0),
+        pool("b", az="b", most=3),
+        pool("c", az="c", most=1),
+    ]
+    assert choose(EvenOverZones(), pools, 5, now_ms=1) == {"a": 1, "b": 3, "c": 1}
+
+
+# the cheapest run ---------------------------------------------------------------------------------------------------
+FAST = pool("fast", price=0.10, instance_type="c6i.xlarge")
+SLOW = pool("slow", price=0.06, instance_type="m5.xlarge")
+
+
+def test_the_cheapest_run_is_on_the_faster_type_where_the_lowest_price_is_on_the_slower() -> None:
+    """One hour of work: (1 h x 1 + 1 min) x 0.10 = 0.1017 against (1 h x 2 + 1 min) x 0.06 = 0.1210."""
+    hour = need(queued=2, queued_work_ms=2 * HOUR)
+    assert choose(CheapestRun("m5=2"), [SLOW, FAST], 1, hour) == {"fast": 1}
+    assert choose(LowestPrice(), [SLOW, FAST], 1, hour) == {"slow": 1}
+    assert choose(CheapestRun("m5=2 m5.xlarge=1.5"), [SLOW, FAST], 1, hour) == {"slow": 1}  # 0.0910: the type's own
+
+
+def test_a_short_job_does_not_pay_for_the_faster_type() -> None:
+    """One minute of work and one of boot: 2 min x 0.10 = 0.20 against 3 min x 0.06 = 0.18."""
+    assert choose(CheapestRun("m5=2"), [SLOW, FAST], 1, need(queued=1, queued_work_ms=MINUTE)) == {"slow": 1}
+
+
+def test_factors_that_are_no_factors_are_refused() -> None:
+    for text in ("m5=0", "m5=-1", "m5", "m5=fast"):
+        with pytest.raises(ValueError, match=r"factor|float"):
+            CheapestRun(text)
+
+
+# short on spot ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("price_ratio", "most"), [(2.0, 1.256), (3.1446, 1.976), (10.0, 3.615)])
+def test_a_job_without_checkpoints_is_too_long_for_spot_from_the_published_bound_on(
+    price_ratio: float, most: float
+) -> None:
+    """k > (e^x - 1) / x: the bounds of x for three ratios of the prices, to three digits."""
+    policy = ShortOnSpot(mtbf_ms=10 * HOUR, price_ratio=price_ratio)
+    routed = {
+        factor: policy.route(job(of=ticket(estimate_ms=round(factor * 10 * HOUR))), 0).purchase
+        for factor in (most - 0.001, most + 0.001)
+    }
+    assert list(routed.values()) == ["spot", "on-demand"]
+
+
+def test_a_long_job_that_keeps_its_work_stays_on_spot_and_so_does_one_of_unknown_length() -> None:
+    long = {"estimate_ms": 400 * HOUR}
+    assert ShortOnSpot().route(job(of=ticket(**long)), 0) == Routing("on-demand")
+    assert ShortOnSpot().route(job(of=ticket(**long, checkpointable=True)), 0) == Routing("spot")
+    assert ShortOnSpot().route(job(of=ticket()), 0) == Routing("spot")
+    assert OnDemandFallback().route(job(of=ticket(**long)), 0).purchase == "spot"  # its neighbour sees no length
+    assert choose(ShortOnSpot(), [pool(), OD], 2, need(purchase="on-demand")) == {"od": 2}

@@ -10,7 +10,18 @@ from core_examples import HOUR, MINUTE, claimed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic, daly_interval_ms
+from scheduler.policies.protect import (
+    AgeAware,
+    Continuous,
+    Daly,
+    NoProtection,
+    OnNotice,
+    OnRebalance,
+    Periodic,
+    Young,
+    daly_interval_ms,
+    young_interval_ms,
+)
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON, Protect
 from scheduler.settings import Settings
 
@@ -95,3 +106,48 @@ def test_a_recommendation_is_followed_as_the_parameter_says_and_only_if_nothing_
 def test_continuous_progress_says_that_it_cannot_be_deployed() -> None:
     assert Continuous().needs
     assert not any(getattr(ALL[name], "needs", None) for name in ("none", "on-notice", "periodic", "daly"))
+
+
+# Young --------------------------------------------------------------------------------------------------------------
+def test_youngs_interval_is_the_first_order_of_dalys() -> None:
+    """sqrt(2 x 5 min x 24 h) = 120 min, where Daly has 117; with a write that takes next to nothing they agree."""
+    assert young_interval_ms(5 * MINUTE, 24 * HOUR) == 120 * MINUTE
+    assert Young(mtbf_ms=24 * HOUR).checkpoint_every_ms(claimed(), WRITES) == 120 * MINUTE
+    assert round(Daly(mtbf_ms=24 * HOUR).checkpoint_every_ms(claimed(), WRITES) / MINUTE) == 117
+    assert Young().checkpoint_every_ms(claimed(mtbf_ms=6 * HOUR), WRITES) == 60 * MINUTE
+    assert young_interval_ms(1, 24 * HOUR) == pytest.approx(daly_interval_ms(1, 24 * HOUR), rel=1e-3)
+
+
+# age ----------------------------------------------------------------------------------------------------------------
+def test_with_shape_one_the_age_makes_no_difference_and_the_interval_is_dalys() -> None:
+    for age_ms in (0, HOUR, 100 * HOUR):
+        policy = AgeAware(shape=1.0, mtbf_ms=24 * HOUR).at_age(age_ms)
+        assert policy.checkpoint_every_ms(claimed(), WRITES) == Daly(mtbf_ms=24 * HOUR).checkpoint_every_ms(
+            claimed(), WRITES
+        )
+
+
+def test_under_a_decreasing_hazard_an_old_instance_writes_less_often_than_daly_and_a_young_one_more() -> None:
+    """Shape 1/2, mean 24 h: the scale is 24 h / gamma(3) = 12 h, H(x) = sqrt(x / 12 h). At the age of 48 h the hazard
+    is 1 / (2 sqrt(12 h x 48 h)) = 1 / 48 h, so Daly's interval for about 48 h: 167 min."""
+    half = AgeAware(shape=0.5, mtbf_ms=24 * HOUR)
+    every = [half.at_age(age * HOUR).checkpoint_every_ms(claimed(), WRITES) / MINUTE for age in (0, 1, 48, 192)]
+    assert every == sorted(every)
+    assert every[0] < 117 < every[2]
+    assert every[2] == pytest.approx(daly_interval_ms(5 * MINUTE, 48 * HOUR) / MINUTE, rel=0.02)
+    interval_ms = every[0] * MINUTE
+    hazard = math.sqrt(interval_ms / (12 * HOUR))  # at the age of nothing the interval solves its own equation
+    assert interval_ms == pytest.approx(daly_interval_ms(5 * MINUTE, interval_ms / hazard), abs=2)
+
+
+def test_the_age_of_an_instance_is_what_the_functions_on_aws_do_not_tell() -> None:
+    assert AgeAware().needs == {"the age of the instance"}
+
+
+# rebalance ----------------------------------------------------------------------------------------------------------
+def test_on_rebalance_leaves_on_the_recommendation_where_on_notice_runs_on() -> None:
+    assert OnRebalance().on_rebalance(True, WRITES) == CHECKPOINT
+    assert OnNotice().on_rebalance(True, WRITES) == RUN_ON
+    assert OnRebalance().on_rebalance(False, WRITES) == RUN_ON
+    assert OnRebalance().on_notice(True, 2 * MINUTE, WRITES) == RELEASE  # five minutes do not fit into two
+    assert OnRebalance().on_notice(True, 5 * MINUTE, WRITES) == CHECKPOINT
