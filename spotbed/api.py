@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotbed.build import Blueprint, blueprint
 from spotbed.comparison import Finished, compare_worlds
+from spotbed.engines import LOCAL, Engine
 from spotbed.errors import InputError, Problem
 from spotbed.files import MARK, check_replaceable, new_folder, report_folder, write_text
 from spotbed.frames import journal_frame, run_data
@@ -124,6 +125,7 @@ def compare_scenario(
     out: Path | None = None,
     overrides: Sequence[str] = (),
     policies: Sequence[str] | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Comparison:
@@ -146,7 +148,8 @@ def compare_scenario(
     target = out or report_folder(scenario.name)
     check_replaceable(target)
     _warn(scenario, warn)
-    finished = compare_worlds(made, Path(path), changed, labels, jobs, progress, target)
+    engine = replace(engine or LOCAL, processes=jobs) if jobs is not None else engine or LOCAL
+    finished = compare_worlds(made, Path(path), changed, labels, engine, progress, target)
     data, notes = comparison_data(made, finished, labels, changed)
     with new_folder(target, finished.told()) as folder:
         write_comparison(data, folder)

@@ -62,6 +62,11 @@ class OutsideError(SpotbedError):
         self._parts = (what, kept, how_to_go_on)
         super().__init__(f"{what}\nKept: {kept}\nTo go on: {how_to_go_on}")
 
+    def with_kept(self, kept: str) -> OutsideError:
+        """The same failure, by who knows what is kept."""
+        what, _, how_to_go_on = self._parts
+        return OutsideError(what, kept, how_to_go_on, exit_code=self.exit_code)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """So that one raised in another process arrives whole."""
         return _outside_error, (*self._parts, self.exit_code)

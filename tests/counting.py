@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spotbed import comparison
-from spotbed.comparison import Kept
+from spotbed import errands
+from spotbed.keeping import Kept
 
 Task = tuple[str, int]  # policy, world
 
@@ -18,12 +18,12 @@ Task = tuple[str, int]  # policy, world
 def counted() -> Iterator[list[Task]]:
     """The worlds that are run meanwhile in this process."""
     ran: list[Task] = []
-    run = comparison.run_task
+    run = errands.run_task
 
-    def note(made: Any, label: str, world: int) -> Kept:
+    def note(made: Any, label: str, world: int, *, tables: bool = True) -> Kept:
         ran.append((label, world))
-        return run(made, label, world)
+        return run(made, label, world, tables=tables)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "run_task", note)
+        patch.setattr(errands, "run_task", note)
         yield ran

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spotbed.cli.command import command
+from spotbed.cli.engines import Engine, EngineOption, Jobs, Scheduler, chosen
 from spotbed.cli.failures import GATE_FAILED, INVALID_INPUT, OK, told
 from spotbed.cli.progress import progress
 from spotbed.cli.tables import Format, Table
@@ -78,17 +79,17 @@ def run(
             file,
             policy=policy,
             seed=seed,
-            overrides=_settings(file, overrides, lenient),
+            overrides=settings(file, overrides, lenient),
             out=out,
             journal=not no_journal,
             progress=bar,
-            warn=_warn(terminal),
+            warn=warn(terminal),
         )
     estimates = results.estimates_table(done.results)
     place = {column: index for index, column in enumerate(estimates.columns)}
     rows = [[row[place["metric"]], row[place["mean"]], row[place["unit"]]] for row in estimates.rows]
     terminal.result(Table(["metric", "value", "unit"], rows), done.results)
-    _tell_notes(terminal, done.notes)
+    tell_notes(terminal, done.notes)
     terminal.note(f"Written: {done.path} (open {done.path / 'report.html'})")
 
 
@@ -98,9 +99,9 @@ def compare(
     file: Scenario,
     baseline: Annotated[str | None, typer.Option(metavar="LABEL", help="Another baseline than the scenario's.")] = None,
     replications: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many worlds.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; as many as cores if not given.")
-    ] = None,
+    jobs: Jobs = None,
+    engine: EngineOption = Engine.local,
+    scheduler: Scheduler = None,
     overrides: Overrides = None,
     lenient: Lenient = False,
     policies: Annotated[
@@ -117,17 +118,17 @@ def compare(
             file,
             baseline=baseline,
             replications=replications,
-            jobs=jobs,
+            engine=chosen(engine, scheduler, jobs),
             out=out,
-            overrides=_settings(file, overrides, lenient),
+            overrides=settings(file, overrides, lenient),
             policies=tuple(policies) if policies else None,
             progress=bar,
-            warn=_warn(terminal),
+            warn=warn(terminal),
         )
     return show_comparison(terminal, comparison)
 
 
-def _settings(file: Path, overrides: list[str] | None, lenient: bool) -> list[str]:
+def settings(file: Path, overrides: list[str] | None, lenient: bool) -> list[str]:
     """The overrides that were given, and those that --lenient stands for in this scenario."""
     from spotbed import api
 
@@ -135,14 +136,14 @@ def _settings(file: Path, overrides: list[str] | None, lenient: bool) -> list[st
     return [*settings, *api.lenient_settings(file, settings)] if lenient else settings
 
 
-def _warn(terminal: Terminal) -> Callable[[Sequence[Problem]], None]:
+def warn(terminal: Terminal) -> Callable[[Sequence[Problem]], None]:
     """Warnings are heard also with --quiet."""
     from spotbed.scenario.problems import render_all
 
     return lambda warnings: terminal.alert(render_all(warnings))
 
 
-def _tell_notes(terminal: Terminal, notes: Sequence[str]) -> None:
+def tell_notes(terminal: Terminal, notes: Sequence[str]) -> None:
     for note in notes:
         terminal.note(f"note: {note}")
 
@@ -153,7 +154,7 @@ def show_comparison(terminal: Terminal, comparison: Comparison) -> int:
 
     found = comparison.results
     terminal.result(results.results_table(found), found, data=lambda: results.estimates_table(found))
-    _tell_notes(terminal, comparison.notes)
+    tell_notes(terminal, comparison.notes)
     terminal.note(f"Written: {comparison.path} (open {comparison.path / 'index.html'})")
     failed = [gate for gate in found["gates"] if not gate["passed"]]
     for gate in failed:

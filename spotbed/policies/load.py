@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
+from dataclasses import dataclass
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -104,19 +105,44 @@ def load_module(file: Path) -> ModuleType:
         raise InputError(Problem(message, str(file), hint="Is this the right file? A policy has about 15 lines."))
     digest = hashlib.sha256(f"{path}\0".encode() + content).hexdigest()[:16]
     name = f"spotbed_policy_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    loader = _Source(str(path), content)
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    try:
+        return adopt(Source(name, str(path), content))
+    except (Exception, SystemExit) as error:
+        raise InputError(_import_problem(file, error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A user's module that can be made on another machine too: the name it has here, its file and what stands in it."""
+
+    name: str
+    path: str
+    content: bytes
+
+
+def adopt(source: Source) -> ModuleType:
+    """The module of a source, made if it is not there yet. Raises whatever it raises."""
+    if source.name in sys.modules:
+        return sys.modules[source.name]
+    loader = _Source(source.path, source.content)
+    spec = importlib.util.spec_from_file_location(source.name, source.path, loader=loader)
     assert spec is not None, "a loader is given"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[source.name] = module
     try:
         loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise InputError(_import_problem(file, error)) from error
+    except BaseException:
+        del sys.modules[source.name]
+        raise
     return module
+
+
+def source_carried(kind: type) -> Source | None:
+    """The source of the module of a class that was loaded from a user's file; None for any other class."""
+    loader = getattr(getattr(sys.modules.get(kind.__module__), "__spec__", None), "loader", None)
+    if not isinstance(loader, _Source):
+        return None
+    return Source(kind.__module__, loader.get_filename(""), loader.get_data(""))
 
 
 def _import_problem(file: Path, error: BaseException) -> Problem:

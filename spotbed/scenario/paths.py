@@ -8,10 +8,18 @@ from spotbed.errors import InputError, Problem
 from spotbed.scenario.problems import printable, suggestion
 
 DATA = "data:"
+_brought: dict[tuple[str, str], Path] = {}  # files that another machine has sent, by how its scenario names them
+
+
+def bring(text: str, base_dir: str, file: Path) -> None:
+    """Let `file` be what a scenario of another machine calls `text`."""
+    _brought[text, base_dir] = file
 
 
 def locate(text: str, base_dir: Path) -> Path:
     """The existing file that `text` names. Raises InputError."""
+    if (text, str(base_dir)) in _brought:
+        return _brought[text, str(base_dir)]
     try:
         return _file(text, base_dir) if not text.startswith(DATA) else _data(text)
     except (OSError, ValueError) as error:  # a name too long, a NUL

@@ -1,0 +1,194 @@
+"""Where worlds are run: processes of this machine, a Dask cluster, a Ray cluster; all three through joblib."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from spotbed.errands import Item, baggage_of, parcels_of, run_here, run_there
+from spotbed.errors import InputError, OutsideError, Problem
+from spotbed.keeping import Kept
+
+Name = Literal["local", "dask", "ray"]
+Batches = Generator[list[tuple[int, Kept]], None, None]
+_BATCHES_PER_PROCESS = 8  # few enough to be cheap, many enough to share evenly
+_WAVE = 2  # batches for each process of a Ray cluster that are waited for together: joblib gets them only so
+_PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
+_PACKAGES = {"dask": "distributed", "ray": "ray"}
+_NOTHING_LOST = "the worlds that were finished before"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Which one, where its scheduler answers (None: one is started here), and how many processes (None: one a core)."""
+
+    name: Name = "local"
+    scheduler: str | None = None
+    processes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == "local" and self.scheduler is not None:
+            hint = "Add --engine dask or --engine ray."
+            raise InputError(Problem("has no effect: no cluster is used.", "--scheduler", hint=hint))
+        package = _PACKAGES.get(self.name)
+        if package is not None and importlib.util.find_spec(package) is None:
+            hint = f"Install it: pip install 'spotbed[{self.name}]'."
+            raise InputError(Problem(f"{package} is not installed.", f"--engine {self.name}", hint=hint))
+
+    @property
+    def cores(self) -> int:
+        """How many processes run here."""
+        return self.processes or os.cpu_count() or 1
+
+
+LOCAL = Engine()
+
+
+def run_all(items: Sequence[Item], engine: Engine) -> Iterator[tuple[Item, Kept]]:
+    """Run tasks in whatever order they end. Each world is kept in its store before it is handed on."""
+    if not items:
+        return
+    if engine.name == "local":
+        yield from _locally(items, engine.cores)
+        return
+    baggage = baggage_of(dict.fromkeys(errand for errand, _ in items))
+    run = _with_dask if engine.name == "dask" else _with_ray
+    with contextlib.closing(run(items, baggage, engine)) as batches:
+        for batch in batches:
+            for number, kept in batch:
+                errand, task = items[number]
+                errand.store.put(task, kept)
+                yield (errand, task), kept
+
+
+def _locally(items: Sequence[Item], processes: int) -> Iterator[tuple[Item, Kept]]:
+    if processes == 1 or len(items) <= 2:
+        yield from (((errand, task), errand.run(task)) for errand, task in items)
+        return
+    import joblib
+
+    batches = [batch for _, batch in _batches(items, processes)]
+    parallel = joblib.Parallel(n_jobs=min(processes, len(batches)), return_as="generator_unordered")
+    with _cancelled_quietly(), contextlib.closing(parallel(joblib.delayed(run_here)(each) for each in batches)) as done:
+        for batch in done:
+            yield from batch
+
+
+def _batches(items: Sequence[Item], processes: int) -> list[tuple[int, Sequence[Item]]]:
+    """Batches in order, each with the number of its first task. A batch has tasks of few scenarios: they are sorted."""
+    size = max(1, len(items) // (max(1, processes) * _BATCHES_PER_PROCESS))
+    return [(start, items[start : start + size]) for start in range(0, len(items), size)]
+
+
+@contextlib.contextmanager
+def _cancelled_quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*still being processed by the workers have been cancelled")
+        yield
+
+
+# Dask -----------------------------------------------------------------------------------------------------------------
+def _with_dask(items: Sequence[Item], baggage: Any, engine: Engine) -> Batches:
+    import joblib
+
+    with _dask_client(engine) as client:
+        batches = _batches(items, sum(client.ncores().values()))
+        sent = (joblib.delayed(run_there)(baggage, parcels_of(batch, first)) for first, batch in batches)
+        with joblib.parallel_config(backend="dask", client=client, scatter=[baggage], pure=False):
+            parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
+            with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done, _told_of_dask(engine):
+                yield from done
+
+
+@contextlib.contextmanager
+def _dask_client(engine: Engine) -> Iterator[Any]:
+    """A client of the scheduler that was named, or of one that is started here for as long as the block lasts."""
+    import distributed
+
+    try:
+        if engine.scheduler is not None:
+            client = distributed.Client(engine.scheduler, timeout=_PATIENCE_S, set_as_default=False)
+        else:
+            local = {"n_workers": engine.cores, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+            client = distributed.Client(set_as_default=False, **local)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise _unreachable(engine, error) from error
+    with contextlib.closing(client):
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except TimeoutError as error:
+            what = f"The Dask scheduler at {engine.scheduler} has no worker after {_PATIENCE_S:g} s."
+            how = f"start workers (dask worker {engine.scheduler} --nthreads 1), and give the same command again."
+            raise OutsideError(what, _NOTHING_LOST, how) from error
+        yield client
+
+
+@contextlib.contextmanager
+def _told_of_dask(engine: Engine) -> Iterator[None]:
+    """What Dask itself gives up, in a user's words."""
+    import distributed
+
+    try:
+        yield
+    except distributed.scheduler.KilledWorker as error:
+        what = f"Workers of the Dask cluster died while they ran the same worlds: {error}"
+        how = "look for the cause in their logs (memory?), and give the same command again."
+        raise OutsideError(what, _NOTHING_LOST, how) from error
+    except (distributed.comm.CommClosedError, distributed.client.FutureCancelledError) as error:
+        what = f"The Dask scheduler at {engine.scheduler} was lost: {error}"
+        raise OutsideError(what, _NOTHING_LOST, "start it, and give the same command again.") from error
+
+
+def _unreachable(engine: Engine, error: BaseException) -> OutsideError:
+    what = f"No {engine.name.capitalize()} scheduler answers at {engine.scheduler or 'this machine'}: {error}"
+    how = "look whether it runs and whether this machine may reach it, or leave --engine out to run here."
+    return OutsideError(what.rstrip("."), _NOTHING_LOST, how)
+
+
+# Ray ------------------------------------------------------------------------------------------------------------------
+def _with_ray(items: Sequence[Item], baggage: Any, engine: Engine) -> Batches:
+    import joblib
+    import ray
+    from ray.util.joblib import register_ray
+
+    with _ray_session(engine):
+        register_ray()
+        processes = engine.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        batches, luggage = _batches(items, processes), ray.put(baggage)
+        for start in range(0, len(batches), processes * _WAVE):
+            wave = batches[start : start + processes * _WAVE]
+            sent: list[Callable[..., Any]] = [
+                joblib.delayed(_run_with_ray)(luggage, parcels_of(batch, first)) for first, batch in wave
+            ]
+            with joblib.parallel_config(backend="ray"):
+                yield from joblib.Parallel(n_jobs=processes, batch_size=1)(sent)
+
+
+def _run_with_ray(luggage: Any, parcels: Any) -> list[tuple[int, Kept]]:
+    import ray
+
+    return run_there(ray.get(luggage), parcels)
+
+
+@contextlib.contextmanager
+def _ray_session(engine: Engine) -> Iterator[None]:
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    local = {"num_cpus": engine.cores, "include_dashboard": False}
+    try:
+        ray.init(address=engine.scheduler, **quiet, **({} if engine.scheduler else local))
+    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
+        raise _unreachable(engine, error) from error
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        what = f"The Ray cluster failed: {str(error).strip().splitlines()[0]}"
+        raise OutsideError(what, _NOTHING_LOST, "look at its logs, and give the same command again.") from error
+    finally:
+        ray.shutdown()
