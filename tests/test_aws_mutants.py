@@ -40,11 +40,11 @@ AWS = (
         "LeaseExpired(now, epoch, 0)",
     ),
     Dies(
-        "the reaper finds no worker",
+        "a worker that is gone is told to go on",
         SILENT,
         "aws.fleet",
-        "        elif holder:\n",
-        '        elif holder == "":\n',
+        'workers.deliver(control, holder, f"reaped/{holder}", packed(Lost(control.now_ms())))',
+        'workers.deliver(control, holder, f"reaped/{holder}", packed(ended))',
     ),
     Dies(
         "a retry does not wait",
@@ -57,8 +57,8 @@ AWS = (
         "a job that waits no more is still counted",
         SECOND,
         "aws.jobs",
-        "merged(_counts(before, -1), _counts(after, 1))",
-        "merged(_counts(after, 1))",
+        "merged(counts(before, -1), counts(after, 1))",
+        "merged(counts(after, 1))",
     ),
     Dies(
         "jobs wait in no order",
