@@ -24,7 +24,7 @@ from spotbed.sources import line_of, source_file
 
 _PURCHASES = ("any", "spot", "on-demand")
 _ANSWERS = (RUN_ON, CHECKPOINT, RELEASE)
-_TARGETS = ("stay", "spot", "on-demand", "wait")
+_TARGETS = ("stay", "spot", "on-demand", "wait", "pause")
 _KEPT = "nothing of this run"
 _NOT_YOURS = "What a policy is given is not its to change."
 _HOW = "mend the policy, and give the same command again"

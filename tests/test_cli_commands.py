@@ -103,8 +103,10 @@ def test_policies_are_listed_with_their_points() -> None:
     rows = document("policy", "list")["rows"]
     by_name = {(row["point"], row["name"]): row for row in rows}
     assert {"policy", "order", "place", "scale", "retry", "protect", "move"} == {row["point"] for row in rows}
-    assert by_name["policy", "legacy-2019"]["source"] == "built-in"
+    assert by_name["policy", "legacy-2019"]["origin"] == "built-in"
     assert by_name["protect", "continuous"]["deployable"] is False
+    assert "which no program gives" in by_name["protect", "continuous"]["hindrance"]
+    assert "FGCS 22, 2006" in by_name["protect", "daly"]["source"]
 
 
 def test_a_new_policy_is_sound_and_is_not_overwritten() -> None:

@@ -230,7 +230,8 @@ def test_policy_check_fails_with_a_row_that_says_why(source: str, row: str, deta
 
 def test_policy_check_of_a_good_policy_passes_every_row() -> None:
     rows = json.loads(invoke("policy", "check", "mine.py:Mine", "-o", "json").stdout)["rows"]
-    assert [each["check"] for each in rows] == ["complete", "pure", "answers", "repeatable", "json", "deployable"]
+    expected = ["complete", "pure", "answers", "repeatable", "json", "no peeking", "deployable"]
+    assert [each["check"] for each in rows] == expected
     assert all(each["passed"] for each in rows)
 
 
@@ -371,7 +372,7 @@ ARGUMENTS = {
     "data fit": "PATH",
     "data get": "NAME",
     "policy check": "FILE.py:Class",
-    "policy new": "FILE.py",
+    "policy new": "NAME",
     "init": "DIR",
     "run s.yaml --seed -1": "--seed",
     "run s.yaml --seed 9223372036854775808": "--seed",
@@ -397,6 +398,8 @@ ARGUMENTS = {
     "data prices --os dos": "unknown os 'dos'",
     "policy new s.txt": "ends in .py",
     "policy new mine.py": "exists already",
+    "policy new mine": "mine.py: error: exists already",
+    "policy new yours --point pace": "Did you mean 'place'?",
     "schema plans": "No such command",
     "init s.yaml": "is a file, not a folder",
     "init . --template x": "minimal",

@@ -9,7 +9,7 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.failures import FAILURE, OK
-from spotbed.cli.tables import Table, shown, to_records
+from spotbed.cli.tables import Table, to_records
 from spotbed.cli.terminal import Terminal
 
 app = typer.Typer(help="Policies: list, start one, check one.", no_args_is_help=True)
@@ -17,32 +17,37 @@ app = typer.Typer(help="Policies: list, start one, check one.", no_args_is_help=
 
 @command(app, "list")
 def list_(terminal: Terminal) -> None:
-    """The policies and plug-ins that a scenario may name, with their parameters."""
+    """The policies and plug-ins that a scenario may name: what they do, where they are from, whether they deploy."""
     from spotbed import policies
     from spotbed.report.words import one_line
 
-    columns = ["name", "point", "summary", "parameters", "source", "deployable"]
-    found = Table(
-        columns, [[p.name, p.point, p.summary, p.parameters, p.source, p.deployable] for p in policies.known()]
-    )
+    columns = ["name", "point", "summary", "parameters", "source", "origin", "deployable", "hindrance"]
+    infos = policies.known()
+    found = Table(columns, [[getattr(info, column) for column in columns] for info in infos])
     rows = [
-        [name, point, one_line(summary, 76), one_line(shown(parameters), 60), deployable]
-        for name, point, summary, parameters, _, deployable in found.rows
+        [
+            *[info.name, info.point, one_line(info.summary, 76), one_line(info.source, 44)],
+            "yes" if info.deployable else one_line(f"no: {info.hindrance}", 60),
+        ]
+        for info in infos
     ]
-    table = Table(["name", "point", "summary", "parameters", "deployable"], rows)
+    table = Table(["name", "point", "summary", "source", "deployable"], rows)
     terminal.result(table, {"rows": to_records(found)}, data=lambda: found)
 
 
 @command(app)
 def new(
     terminal: Terminal,
-    path: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write; it must not exist.")],
+    path: Annotated[Path, typer.Argument(metavar="NAME", help="The file to write: NAME.py; it must not exist.")],
+    point: Annotated[
+        str, typer.Option(metavar="POINT", help="What it decides: order, place, scale, retry, protect or move.")
+    ] = "place",
 ) -> None:
-    """Write a policy of about 15 lines to start from."""
+    """Write a policy of about 15 lines to start from, and its test."""
     from spotbed import policies
 
-    policies.scaffold(path)
-    terminal.result(Table(["written"], [[str(path)]]), {"written": str(path)})
+    written = [str(file) for file in policies.scaffold(path, point)]
+    terminal.result(Table(["written"], [[file] for file in written]), {"written": written})
 
 
 @command(app)
@@ -52,7 +57,7 @@ def check(
         str, typer.Argument(metavar="FILE.py:Class", help="A policy of your own, or the name of a known one.")
     ],
 ) -> int:
-    """Is a policy complete, pure and repeatable, and can it be deployed?"""
+    """Does a policy keep the contract: complete, pure, repeatable, blind to the future? And can it be deployed?"""
     from spotbed import policies
 
     report = policies.check(policy)

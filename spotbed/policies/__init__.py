@@ -5,6 +5,7 @@ from __future__ import annotations
 from spotbed.policies.catalogue import PolicyInfo, known
 from spotbed.policies.check import CheckReport, check
 from spotbed.policies.compose import Composed, compose
+from spotbed.policies.load import load_class
 from spotbed.policies.scaffold import scaffold
 
-__all__ = ["CheckReport", "Composed", "PolicyInfo", "check", "compose", "known", "scaffold"]
+__all__ = ["CheckReport", "Composed", "PolicyInfo", "check", "compose", "known", "load_class", "scaffold"]

@@ -15,6 +15,7 @@ from scheduler.policy import NOTHING_NEEDED, POINTS, Policy
 from scheduler.settings import Settings
 from spotbed.errors import InputError, Problem
 from spotbed.guard import guarded
+from spotbed.policies.catalogue import name_of
 from spotbed.policies.load import entry_point_classes, file_of, filled_points, is_path, load_class, source_of
 from spotbed.policies.parameters import apply_parameters, parameter_names, shown_parameters
 from spotbed.scenario.models_policies import Part, PolicyEntry
@@ -96,7 +97,7 @@ def _base(entry: PolicyEntry, base_dir: Path, path: str) -> Composed:
     if LEGACY in (architecture, entry.architecture):
         filled = {**PRESETS[LEGACY][2], **filled}
     parts = {**DEFAULTS, **filled}
-    names = {point: _name_of(point, part) for point, part in parts.items()}
+    names = {point: name_of(point, part) for point, part in parts.items()}
     if use is None or use in PRESETS:
         return Composed(entry.label, architecture, parts, names, {})
     kind, file = _class_of(use, base_dir, f"{path}.use")
@@ -254,21 +255,20 @@ def _filled(entry: PolicyEntry, base: Composed) -> Collection[str]:
 
 def _out_of_sight(entry: PolicyEntry, composed: Composed, path: str) -> Iterator[Problem]:
     """An order that needs the whole queue, where nothing sees it."""
-    order = composed.parts["order"]
-    needs = getattr(order, "needs", NOTHING_NEEDED)
-    if composed.architecture == "central" or not (needs & CENTRAL_ONLY or hasattr(order, "select")):
+    if composed.architecture == "central" or not sees_the_queue(composed.parts["order"]):
         return
     where = f"{path}.order" if entry.order is not None else f"{path}.use"
     message = f"{shown(composed.names['order'])} needs the whole queue in one place: {composed.architecture} has none."
     yield Problem(message, path=where, hint="Add `architecture: central`, or take another order.")
 
 
+def sees_the_queue(order: object) -> bool:
+    """Whether an order, or its class, needs the whole queue in one place."""
+    needs = getattr(order, "needs", NOTHING_NEEDED)
+    return hasattr(order, "select") or (isinstance(needs, frozenset) and bool(needs & CENTRAL_ONLY))
+
+
 # names and origins --------------------------------------------------------------------------------------------------
-def _name_of(point: str, part: object) -> str:
-    """What scenarios call a built-in part."""
-    return next((name for name, kind in PARTS[point].items() if type(part) is kind), type(part).__name__)
-
-
 def _origin(part: object) -> str:
     kind = type(part)
     if kind.__module__.startswith("scheduler."):

@@ -104,9 +104,16 @@ def _value(field: dataclasses.Field[Any], value: Any, before: Any) -> Any:
         return _number(value, type(before))
     if isinstance(before, str) and not isinstance(value, str):
         raise UnitError(f"must be text, not {shown(value)}", "")
+    if isinstance(before, tuple) and isinstance(value, list | tuple):
+        return _as_tuple(value)
     if dataclasses.is_dataclass(before):
         raise UnitError("cannot be set by a parameter", "Write a class of your own for it.")
     return value
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists, and lists in them, as the tuples that a frozen policy holds."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 def _number(value: Any, kind: type) -> int | float:

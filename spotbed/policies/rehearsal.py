@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler import fleet, job, worker
 from scheduler.events import (
@@ -27,17 +28,17 @@ from scheduler.events import (
 )
 from scheduler.fleet import Fleet
 from scheduler.job_record import Job, JobSpec, Ticket
-from scheduler.observation import ClassCount, JobSight, Observation, PoolCount
 from scheduler.policy import Policy
 from scheduler.settings import Settings
 from scheduler.table import Machine
 from scheduler.worker import Badge, Worker
+from spotbed.guard import PolicyFailure
+from spotbed.policies.battery import answers
 from spotbed.policies.compose import compose
+from spotbed.policies.examples import HOUR, a_class, a_pool, a_sight, a_view
 from spotbed.scenario.models_policies import PolicyEntry
 
-_HOUR_MS = 3_600_000
-_HASH_SEEDS = ("1", "2", "3")
-_KEY = "4x8GiB|spot|*"
+_HASH_SEEDS = ("1", "2")
 
 
 def rehearse(policy: Policy) -> list[Any]:
@@ -59,12 +60,20 @@ def written(decisions: Sequence[Any]) -> str:
     return hashlib.sha256(repr(decisions).encode()).hexdigest()
 
 
-def elsewhere(use: str) -> list[str]:
-    """The decisions of the policy of that name in processes with other hash seeds, as `written`."""
-    command = [sys.executable, "-c", f"import sys, {__name__} as here; here.tell(sys.argv[1])", use]
+class Told(NamedTuple):
+    """What a process told of its rehearsal: its decisions, as `written`, or why there are none."""
+
+    decisions: str
+    failure: str = ""
+
+
+def elsewhere(entry: PolicyEntry) -> list[Told]:
+    """The decisions of a policy in processes with other hash seeds, from which nothing leads outside."""
+    command = [sys.executable, "-c", f"import sys, {__name__} as here; here.tell(sys.argv[1])"]
+    command.append(entry.model_dump_json(by_alias=True, exclude_none=True))
     environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in _HASH_SEEDS]
     running = [subprocess.Popen(command, env=each, stdout=subprocess.PIPE, text=True) for each in environments]
-    return [process.communicate()[0].strip().rpartition("\n")[2] for process in running]
+    return [Told(**json.loads(process.communicate()[0].strip().rpartition("\n")[2])) for process in running]
 
 
 def _job_play(policy: Policy) -> list[Any]:
@@ -73,40 +82,43 @@ def _job_play(policy: Policy) -> list[Any]:
         Submitted(0),
         Claimed(60_000, "w1"),
         AttemptEnded(120_000, "job-1", 1, INTERRUPTED, 0, 30_000),
-        TimerFired(5 * _HOUR_MS, "reconsider"),
+        TimerFired(5 * HOUR, "reconsider"),
         Claimed(180_000, "w2"),
         AttemptEnded(240_000, "job-1", 2, FAILED, 1, 0),
-        TimerFired(9 * _HOUR_MS, "delay"),
-        Claimed(9 * _HOUR_MS, "w3"),
-        AttemptEnded(10 * _HOUR_MS, "job-1", 3, DONE, 0, _HOUR_MS),
+        TimerFired(9 * HOUR, "delay"),
+        Claimed(9 * HOUR, "w3"),
+        AttemptEnded(10 * HOUR, "job-1", 3, DONE, 0, HOUR),
     ]
-    return _play(job.MACHINE, Job(Ticket("job-1", spec, 0, _HOUR_MS, 6 * _HOUR_MS)), script, policy)
+    return _play(job.MACHINE, Job(Ticket("job-1", spec, 0, HOUR, 6 * HOUR)), script, policy)
 
 
 def _worker_play(policy: Policy) -> list[Any]:
     commands: list[Any] = []
     for last in (Notice(200_000, 120_000), Rebalance(200_000)):
-        script = [Ready(60_000), JobClaimed(60_000, "job-1", 1, 0, _HOUR_MS, -1, True, 0), last]
+        script = [Ready(60_000), JobClaimed(60_000, "job-1", 1, 0, HOUR, -1, True, 0), last]
         commands += _play(worker.MACHINE, Worker(Badge("w1", "p1", "spot")), script, policy)
     return commands
 
 
-def _pool(name: str, purchase: str, price: float) -> PoolCount:
-    return PoolCount(
-        name, "c6i.xlarge", "us-east-1a", purchase, 4, 8.0, 0, 10, price, 0.17, 0, 1, 0, "ok", 0, 1, _HOUR_MS, True
-    )
-
-
 def _fleet_play(policy: Policy) -> list[Any]:
-    need = ClassCount(_KEY, "4x8GiB", "spot", "*", 4, 8.0, 0, 5, 5 * _HOUR_MS, 0, 1, 0, 0)
-    spot = [_pool(f"spot-{letter}", "spot", 0.06 + number / 100) for number, letter in enumerate("abcde")]
-    pools = (*spot, _pool("od", "on-demand", 0.17))
-    sight = JobSight("job-1", _KEY, "queued", "", "", "", 0, _HOUR_MS, 0, 6 * _HOUR_MS)
-    seen = Observation((need,), pools, (sight,), 0.0, 0.0, 60_000)
-    return _play(fleet.MACHINE, Fleet(), [Tick(hour * _HOUR_MS, seen) for hour in range(6)], policy)
+    need = a_class(queued=5, queued_work_ms=5 * HOUR, oldest_ms=0, booting=1)
+    lived: dict[str, Any] = {"idle": 1, "last_launch": "ok", "interruptions": 1, "worker_ms": HOUR}
+    spot = [a_pool(f"spot-{letter}", price_usd_per_hour=0.06 + n / 100, **lived) for n, letter in enumerate("abcde")]
+    pools = (*spot, a_pool("od", "on-demand", **lived))
+    seen = a_view([need], pools, [a_sight(estimate_ms=HOUR, deadline_ms=6 * HOUR)], changeover_ms=60_000).observation
+    return _play(fleet.MACHINE, Fleet(), [Tick(hour * HOUR, seen) for hour in range(6)], policy)
 
 
-def tell(use: str) -> None:
-    """Rehearse the policy of that name, and write its decisions to stdout, as `written`."""
-    composed = compose(PolicyEntry.model_validate({"use": use}), Path())
-    sys.stdout.write(f"{written(rehearse(composed.policy(Settings())))}\n")
+def tell(entry: str) -> None:
+    """Rehearse the policy of an entry, as JSON, in this process, which is sealed; write what came of it to stdout."""
+    from spotbed.policies.seal import seal
+
+    composed = compose(PolicyEntry.model_validate_json(entry), Path())
+    policy = composed.policy(Settings())
+    write = sys.stdout.write
+    seal()
+    try:
+        told = Told(written([*rehearse(policy), *answers(policy, composed.parts)]))
+    except PolicyFailure as failure:
+        told = Told("", failure.problem.message)
+    write(f"{json.dumps(told._asdict())}\n")

@@ -1,4 +1,4 @@
-"""`policy new`: a policy of about 15 lines to start from."""
+"""`policy new`: a policy of about 15 lines to start from, and its test."""
 
 from __future__ import annotations
 
@@ -7,29 +7,8 @@ from pathlib import Path
 
 from spotbed.errors import InputError, Problem
 from spotbed.files import write_text
-
-_TEMPLATE = '''"""A policy of my own. In a scenario: `{{use: {file}:{name}, with: {{slack: 1.5}}}}`."""
-
-from dataclasses import dataclass
-
-from scheduler.policies.place import PriceCapacityOptimized
-from scheduler.policy import Routing
-
-
-@dataclass(frozen=True)
-class {name}(PriceCapacityOptimized):
-    """Spot while a job has slack; on-demand once what is left is less than `slack` times its estimated work."""
-
-    slack: float = 1.5
-
-    def route(self, job, now_ms):
-        ticket = job.ticket
-        if ticket.deadline_ms < 0 or ticket.estimate_ms < 0:
-            return Routing("spot")
-        work_ms = ticket.estimate_ms - job.progress_ms
-        left_ms = round(ticket.deadline_ms - self.slack * work_ms) - now_ms
-        return Routing("spot", left_ms) if left_ms > 0 else Routing("on-demand")
-'''
+from spotbed.policies.beginnings import BEGINNINGS, TEST
+from spotbed.scenario.problems import shown, suggestion
 
 
 def class_name(path: Path) -> str:
@@ -39,10 +18,34 @@ def class_name(path: Path) -> str:
     return name if name[:1].isalpha() else f"Policy{name}"
 
 
-def scaffold(path: Path) -> None:
-    """Write the file; it must not exist."""
+def file_of_test(path: Path) -> Path:
+    """Where the test of a policy's file goes."""
+    return path.with_name(f"test_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}.py")
+
+
+def scaffold(path: Path, point: str = "place", *, test: bool = True) -> list[Path]:
+    """Write a policy that fills a point, and its test beside it; return the files. None of them may exist.
+
+    `mine` stands for `mine.py`. Raises InputError before anything is written.
+    """
+    path = path if path.suffix else path.with_name(f"{path.name}.py")
     if path.suffix != ".py":
         raise InputError(Problem("a policy is a file of Python.", str(path), hint="Give it a name that ends in .py."))
-    if path.exists():
-        raise InputError(Problem("exists already.", str(path), hint="Choose another name, or remove it."))
-    write_text(path, _TEMPLATE.format(file=path.name, name=class_name(path)))
+    if point not in BEGINNINGS:
+        raise InputError(Problem(f"there is no point {shown(point)}.", value=point, hint=suggestion(point, BEGINNINGS)))
+    texts = _texts(path, point)
+    if not test:
+        del texts[file_of_test(path)]
+    for file in texts:
+        if file.exists():
+            raise InputError(Problem("exists already.", str(file), hint="Choose another name, or remove it."))
+    for file, text in texts.items():
+        write_text(file, text)
+    return list(texts)
+
+
+def _texts(path: Path, point: str) -> dict[Path, str]:
+    name, beginning = class_name(path), BEGINNINGS[point]
+    names = {"name": name, "file": path.name}
+    test = TEST.format(**names, imports=beginning.imports, test=beginning.test.format(**names))
+    return {path: beginning.source.format(**names), file_of_test(path): test}

@@ -40,7 +40,7 @@ def scaffold(directory: Path, template: str = "minimal") -> list[Path]:
     _refuse_to_overwrite(directory, [*texts, POLICY_FILE])
     for name, text in texts.items():
         write_text(directory / name, text)
-    write_policy(directory / POLICY_FILE)
+    write_policy(directory / POLICY_FILE, test=False)
     return [directory / name for name in sorted([*texts, POLICY_FILE])]
 
 
