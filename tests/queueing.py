@@ -1,201 +1,45 @@
-"""Queues in the simulator's drivers, and what theory says of them, for the tests of theory. No test is in here.
+"""What the tests share with `spotbed bench published`: queues in the simulator, and what theory says of them."""
 
-Times of the theory are in seconds, those of the drivers in integer milliseconds: draws are rounded first, so that both
-see the same numbers.
-"""
+from spotbed.published.queueing import (
+    SINGLE,
+    Starts,
+    central_starts,
+    cluster_starts,
+    column,
+    decoupled_starts,
+    estimate,
+    eternal_starts,
+    inputs_of,
+    kiefer_wolfowitz_ms,
+    lindley,
+    mg1_wait,
+    mg1_worlds,
+    mmc_wait,
+    mmc_worlds,
+    offered_pmf,
+    plain_work,
+    run_cluster,
+    slowdowns,
+)
 
-from __future__ import annotations
-
-import math
-from bisect import insort
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from worlds import HOUR, policy_of, pool, work_of
-
-from scheduler.policies.place import ON_DEMAND, LowestPrice
-from scheduler.settings import Settings
-from sim.inputs import Billing, Float64, Int64, JobClass, MarketInputs, Pool, ServiceInputs, Work, WorldInputs
-from spotbed.journal import Journal
-from spotbed.metering import Tally
-from spotbed.worlds import simulate
-
-SINGLE = (JobClass("job"),)
-_WARM_UP_MS = HOUR
-_FOR_EVER_MS = 1 << 58
-
-
-Starts = Callable[..., Int64]
-
-
-# drivers ------------------------------------------------------------------------------------------------------------
-def inputs_of(work: Work, pools: tuple[Pool, ...] = (), **fields: Any) -> WorldInputs:
-    """A world without latencies, faults, minimum charges or interruptions, unless `fields` say so."""
-    values: dict[str, Any] = {"market": MarketInputs(), "services": ServiceInputs(), "billing": Billing(0.0), **fields}
-    return WorldInputs(**{"seed": 1, "world": 0, "work": work, "pools": pools, **values})
-
-
-def column(values: Iterable[int]) -> Int64:
-    return np.fromiter(values, dtype=np.int64)
-
-
-def run_cluster(
-    work: Work, slots: int, journal: Journal | None = None, settings: Settings | None = None, **points: object
-) -> Tally:
-    """On a fixed cluster of that many slots."""
-    return simulate(inputs_of(work, cluster_slots=slots), policy_of(settings, **points), journal)
-
-
-def plain_work(submit_ms: Int64, runtime_ms: Int64) -> Work:
-    return work_of(SINGLE, submit_ms.tolist(), runtime_ms.tolist())
-
-
-def cluster_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
-    """When each job starts on a cluster of that many slots."""
-    return column(run_cluster(plain_work(submit_ms, runtime_ms), servers, **points).jobs.first_start_ms)
-
-
-def decoupled_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
-    """The same on that many workers, each of which serves itself."""
-    return eternal_starts("decoupled", plain_work(submit_ms, runtime_ms), servers, **points)
-
-
-def central_starts(submit_ms: Int64, runtime_ms: Int64, servers: int, **points: object) -> Int64:
-    """The same on that many workers that a head node serves."""
-    return eternal_starts("central", plain_work(submit_ms, runtime_ms), servers, **points)
-
-
-def eternal_starts(architecture: str, work: Work, servers: int, **points: object) -> Int64:
-    """On workers that as many jobs of a millisecond launched an hour before, and that live for ever."""
-    warm = _with_warm_up(work, servers)
-    drain_ms = int(warm.runtime_ms.sum()) + HOUR
-    settings = Settings(tick_ms=(int(warm.submit_ms[-1]) + drain_ms) // 50, keep_alive_ms=_FOR_EVER_MS)
-    inputs = inputs_of(warm, (pool("od", "on-demand", servers, boot_s=0),), drain_ms=drain_ms)
-    policy = replace(policy_of(settings, place=LowestPrice(ON_DEMAND), **points), architecture=architecture)
-    tally = simulate(inputs, policy)
-    assert tally.pools[0].instances == servers
-    return column(tally.jobs.first_start_ms)[servers:] - _WARM_UP_MS
-
-
-def _with_warm_up(work: Work, servers: int) -> Work:
-    zeros = np.zeros(servers, dtype=np.int64)
-    return replace(
-        work,
-        klass=np.r_[zeros, work.klass].astype(np.int32),
-        submit_ms=np.r_[zeros, work.submit_ms + _WARM_UP_MS],
-        runtime_ms=np.r_[zeros + 1, work.runtime_ms],
-        estimate_ms=np.r_[zeros + 1, work.estimate_ms],
-        slots=np.r_[zeros + 1, work.slots].astype(np.int32),
-        outcome_u=np.r_[zeros + 0.5, work.outcome_u],
-        string_u=np.r_[zeros + 0.5, work.string_u],
-    )
-
-
-# theory -------------------------------------------------------------------------------------------------------------
-def kiefer_wolfowitz_ms(submit_ms: Int64, runtime_ms: Int64, servers: int) -> Int64:
-    """Waits of a FIFO queue: W' = sort(max(W + (S, 0, ..) - A, 0)), the wait of each job is the first entry of W."""
-    vector = [0] * servers
-    waits, before = [], 0
-    for submit, runtime in zip(submit_ms.tolist(), runtime_ms.tolist(), strict=True):
-        passed, before = submit - before, submit
-        vector = [max(0, left - passed) for left in vector]
-        waits.append(vector[0])
-        insort(vector, vector.pop(0) + runtime)
-    return column(waits)
-
-
-def offered_pmf(servers: int, load: float, most: int) -> Float64:
-    """P(n jobs in the system) of M/M/c for n = 0 .. most, `load` = lambda / mu."""
-    n = np.arange(most + 1)
-    logs = np.where(
-        n <= servers,
-        n * math.log(load) - np.array([math.lgamma(k + 1) for k in np.minimum(n, servers)]),
-        n * math.log(load) - math.lgamma(servers + 1) - np.maximum(0, n - servers) * math.log(servers),
-    )
-    weights = np.exp(logs - logs.max())
-    return np.asarray(weights / weights.sum())
-
-
-def mmc_wait(servers: int, rho: float) -> float:
-    """Mean wait of M/M/c at mu = 1: Erlang's C(c, a) / (c - lambda)."""
-    load = servers * rho
-    terms = [load**k / math.factorial(k) for k in range(servers)]
-    last = load**servers / math.factorial(servers) / (1 - rho)
-    return last / (sum(terms) + last) / (servers - load)
-
-
-def mg1_wait(rate: float, second_moment: float, mean: float = 1.0) -> float:
-    """Pollaczek-Khinchine: lambda E[S^2] / (2 (1 - rho))."""
-    return rate * second_moment / (2 * (1 - rate * mean))
-
-
-# experiments --------------------------------------------------------------------------------------------------------
-def estimate(values: Float64, controls: Float64) -> tuple[float, float]:
-    """(mean, standard error) of what was measured in each world, with control variates (shape: worlds x controls) whose
-    means are 0: the intercept of a least-squares fit (Lavenberg and Welch, Management Science 27, 1981)."""
-    design = np.c_[np.ones(len(values)), controls]
-    coefficients = np.linalg.lstsq(design, values)[0]
-    left = values - design @ coefficients
-    variance = float(left @ left) / (len(values) - design.shape[1])
-    return float(coefficients[0]), math.sqrt(variance * np.linalg.pinv(design.T @ design)[0, 0])
-
-
-def mmc_worlds(servers: int, rho: float, worlds: int, jobs: int, seed: int = 0) -> tuple[Float64, Float64]:
-    """(mean wait, controls) of M/M/c worlds in the decoupled driver, in units of the mean service (1,000 s).
-
-    Each world begins in the stationary state, so there is no warm-up. The means of the draws are controls; for c > 1 so
-    is the mean wait of the same draws on a single server that is c times as fast: M/M/1, whose mean is known. (For
-    c = 1 that would be what is measured.)
-    """
-    rng = np.random.default_rng([seed, servers, round(rho * 100)])
-    cumulative = np.cumsum(offered_pmf(servers, servers * rho, 4000))
-    fast_wait = rho / (servers * (1 - rho))
-    means, controls = [], []
-    for _ in range(worlds):
-        u = rng.random()
-        begin, fast_begin = int(np.searchsorted(cumulative, u)), int(math.log1p(-u) / math.log(rho))
-        left = rng.exponential(1.0, max(begin, fast_begin))
-        gaps, services = rng.exponential(1 / (servers * rho), jobs), rng.exponential(1.0, jobs)
-        submit = _ms(np.r_[np.zeros(begin), np.cumsum(gaps)])
-        runtime = _ms(np.r_[left[:begin], services])
-        waits = (decoupled_starts(submit, runtime, servers) - submit)[begin:] / _UNIT_MS
-        means.append(waits.mean())
-        known = [gaps.mean() - 1 / (servers * rho), services.mean() - 1]
-        if servers > 1:
-            fast = lindley(float(left[:fast_begin].sum()) / servers, gaps, services / servers)
-            known.append(fast.mean() - fast_wait)
-        controls.append(known)
-    return np.array(means), np.array(controls)
-
-
-def mg1_worlds(
-    rho: float, services_of: Callable[[np.random.Generator, int], Float64], residual: Callable[..., Float64],
-    worlds: int, jobs: int, seed: int = 0,
-) -> tuple[Float64, Float64]:  # fmt: skip
-    """The same of M/G/1 with services of mean 1. The first job stands for the work that a stationary queue has: as many
-    residual services as a geometric variable says (Pollaczek-Khinchine)."""
-    rng = np.random.default_rng([seed, round(rho * 100)])
-    means, controls = [], []
-    for _ in range(worlds):
-        work = float(residual(rng, rng.geometric(1 - rho) - 1).sum())
-        gaps, services = rng.exponential(1 / rho, jobs), services_of(rng, jobs)
-        submit, runtime = _ms(np.r_[0.0, np.cumsum(gaps)]), _ms(np.r_[work, services])
-        waits = (decoupled_starts(submit, runtime, 1) - submit)[1:] / _UNIT_MS
-        means.append(waits.mean())
-        controls.append((gaps.mean() - 1 / rho, services.mean() - 1))
-    return np.array(means), np.array(controls)
-
-
-def lindley(work: float, gaps: Float64, services: Float64) -> Float64:
-    """Waits on a single server that has `work` to do at time 0: W' = max(0, W + S - A)."""
-    walk = np.cumsum(np.r_[work, services[:-1]] - gaps)
-    return np.asarray(walk - np.minimum(np.minimum.accumulate(walk), 0.0))
-
-
-_UNIT_MS = 1_000_000
-
-
-def _ms(units: Float64) -> Int64:
-    return np.rint(units * _UNIT_MS).astype(np.int64)
+__all__ = [
+    "SINGLE",
+    "Starts",
+    "central_starts",
+    "cluster_starts",
+    "column",
+    "decoupled_starts",
+    "estimate",
+    "eternal_starts",
+    "inputs_of",
+    "kiefer_wolfowitz_ms",
+    "lindley",
+    "mg1_wait",
+    "mg1_worlds",
+    "mmc_wait",
+    "mmc_worlds",
+    "offered_pmf",
+    "plain_work",
+    "run_cluster",
+    "slowdowns",
+]

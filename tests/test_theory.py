@@ -7,7 +7,6 @@ Closed forms are met within three standard errors, which the worlds themselves g
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import ciw
 import numpy as np
@@ -27,7 +26,8 @@ from queueing import (
     mmc_worlds,
 )
 
-from sim.inputs import Float64, Int64
+from sim.inputs import Int64
+from spotbed.published.queues import SERVICES
 
 MMC = ((1, 0.5), (1, 0.9), (2, 0.8), (4, 0.8), (8, 0.9), (16, 0.95), (64, 0.95))
 EASY_LOADS = tuple((servers, rho) for servers, rho in MMC if rho <= 0.8)
@@ -109,32 +109,6 @@ def test_the_formula_of_MMc_gives_the_published_waits() -> None:
     """Values of the standard tables."""
     waits = [mmc_wait(servers, rho) for servers, rho in MMC]
     assert waits == pytest.approx([1, 9, 1.777778, 0.745541, 0.876916, 0.975241, 0.183753], abs=1e-6)
-
-
-SIGMA = 1.0  # of the lognormal services
-
-
-def constant_services(rng: np.random.Generator, count: int) -> Float64:
-    return np.ones(count)
-
-
-def constant_residuals(rng: np.random.Generator, count: int) -> Float64:
-    return rng.random(count)
-
-
-def lognormal_services(rng: np.random.Generator, count: int) -> Float64:
-    return rng.lognormal(-(SIGMA**2) / 2, SIGMA, count)
-
-
-def lognormal_residuals(rng: np.random.Generator, count: int) -> Float64:
-    """A uniform part of a service chosen in proportion to its length: a lognormal whose mu is sigma^2 higher."""
-    return rng.random(count) * rng.lognormal(SIGMA**2 / 2, SIGMA, count)
-
-
-SERVICES: dict[str, tuple[Any, Any, float]] = {
-    "MD1": (constant_services, constant_residuals, 1.0),
-    "MG1": (lognormal_services, lognormal_residuals, math.exp(SIGMA**2)),
-}
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.8])

@@ -7,21 +7,26 @@ of a world are independent, and their spread gives the standard error.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from queueing import column, inputs_of, run_cluster
+from queueing import column
 from scipy.stats import chi2
-from worlds import HOUR, MINUTE, S, policy_of, pool, work_of
+from worlds import HOUR, MINUTE
 
-from scheduler.policies.protect import NoProtection, Periodic
-from scheduler.policies.retry import FullJitter, Immediate
+from scheduler.policies.retry import Immediate
 from scheduler.settings import Settings
-from sim.inputs import Dist, Float64, Interruptions, JobClass, MarketInputs
-from spotbed.journal import AttemptFact, Journal
-from spotbed.metering import DONE, GAVE_UP, Tally
-from spotbed.worlds import simulate
+from sim.inputs import Float64
+from spotbed.metering import GAVE_UP
+from spotbed.published.attempts import (
+    JITTER_BASE_MS,
+    JITTER_CAP_MS,
+    attempt_hours,
+    checkpointed_hours,
+    delays_ms,
+    failing,
+    interrupted,
+)
 
 STANDARD_ERRORS = 3.0
 
@@ -29,29 +34,6 @@ STANDARD_ERRORS = 3.0
 def assert_mean(values: Float64, exact: float) -> None:
     error = values.std(ddof=1) / math.sqrt(len(values))
     assert abs(values.mean() - exact) <= STANDARD_ERRORS * error, f"{values.mean()} +- {error}, exact {exact}"
-
-
-def interrupted(
-    mean_h: float, work_h: float, jobs: int, *, world: int = 0, launch_s: float = 0.0, settings: Settings | None = None,
-    protect: object = NoProtection(), journal: Journal | None = None,
-) -> Tally:  # fmt: skip
-    """Jobs of `work_h` hours submitted at once, on instances that live `mean_h` hours."""
-    work = work_of((JobClass("job", checkpointable=True),), [0] * jobs, [round(work_h * HOUR)] * jobs)
-    market = MarketInputs(
-        Interruptions("exponential", mean_ms=mean_h * HOUR),
-        notice_probability=0.0,
-        launch=Dist("constant", {"value": launch_s}),
-    )
-    inputs = inputs_of(work, (pool(most=jobs, boot_s=0),), market=market, world=world, drain_ms=1 << 50)
-    tally = simulate(inputs, policy_of(settings or Settings(tick_ms=HOUR), protect=protect), journal)
-    assert set(tally.jobs.status) == {DONE}
-    return tally
-
-
-def attempt_hours(tally: Tally) -> Float64:
-    """Instance time of all attempts of each job."""
-    columns = tally.jobs
-    return np.asarray((column(columns.useful_ms) + column(columns.lost_ms)) / HOUR)
 
 
 # restart ------------------------------------------------------------------------------------------------------------
@@ -109,35 +91,10 @@ def test_checkpoints_cost_what_daly_says() -> None:
     segment = factor * math.expm1((every + write) / mean)
     assert segment * work / every == pytest.approx(610.37, abs=0.005)
     first, last = mean * math.expm1((every + write) / mean), factor * math.expm1(every / mean)
-    settings = Settings(tick_ms=HOUR, checkpoint_write_ms=5 * MINUTE, checkpoint_restore_ms=10 * MINUTE)
-    journal = Journal()
-    interrupted(mean, work, 150, settings=settings, protect=Periodic(every_ms=HOUR), journal=journal)
-    assert_mean(hours_by_job(journal, 150), first + (work / every - 2) * segment + last)
-
-
-def hours_by_job(journal: Journal, jobs: int) -> Float64:
-    """How long the attempts of each job lasted."""
-    hours = np.zeros(jobs)
-    for fact in attempts_of(journal):
-        hours[fact.number] += (fact.end_ms - fact.start_ms) / HOUR
-    return hours
-
-
-def attempts_of(journal: Journal) -> list[AttemptFact]:
-    return [entry.body for entry in journal.entries if entry.kind == "attempt"]
+    assert_mean(checkpointed_hours(150), first + (work / every - 2) * segment + last)
 
 
 # retries ------------------------------------------------------------------------------------------------------------
-def failing(probability: float, retries: int, jobs: int, retry: object) -> tuple[Tally, list[AttemptFact]]:
-    """Jobs of a second that fail by chance, on a cluster that has room for all."""
-    rng = np.random.default_rng(3)
-    klass = JobClass("job", fail_probability=probability, retries=retries)
-    work = replace(work_of((klass,), [0] * jobs, [S] * jobs), outcome_u=rng.random(jobs))
-    journal = Journal()
-    tally = run_cluster(work, jobs, journal, retry=retry)
-    return tally, attempts_of(journal)
-
-
 def test_a_job_that_may_fail_is_tried_so_often() -> None:
     """(1 - q^m) / p attempts for m tries of failure probability q."""
     q, tries, jobs = 0.4, 4, 8_000
@@ -149,13 +106,10 @@ def test_a_job_that_may_fail_is_tried_so_often() -> None:
 
 def test_full_jitter_delays_are_uniform_below_their_ceiling() -> None:
     """U(0, min(cap, b 2^n)): mean ceiling / 2 and standard deviation ceiling / sqrt(12), for each n."""
-    jobs, base_ms, cap_ms, retries = 2_000, 60_000, 400_000, 5
-    _, facts = failing(1.0, retries, jobs, FullJitter(base_ms, cap_ms, budget_ms=HOUR))
-    ends = {(fact.number, fact.attempt): fact.end_ms for fact in facts}
-    for n in range(retries):
-        ceiling_ms = min(cap_ms, base_ms * 2**n)
-        found = [fact.start_ms - ends[fact.number, n + 1] for fact in facts if fact.attempt == n + 2]
-        delays = np.array(found, dtype=np.float64) + 0.5  # whole milliseconds, rounded down
+    jobs = 2_000
+    for n, found in enumerate(delays_ms(jobs)):
+        ceiling_ms = min(JITTER_CAP_MS, JITTER_BASE_MS * 2**n)
+        delays = found + 0.5  # whole milliseconds, rounded down
         assert len(delays) == jobs
         assert_mean(delays, ceiling_ms / 2)
         assert delays.min() >= 0

@@ -5,7 +5,6 @@ Runtimes are minutes and spells of capacity longer, so that every job can end; a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from scheduler.policies.move import Greedy, Stay, UniformProgress
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
 from scheduler.policies.place import Diversified, LowestPrice, OnDemandFallback, PriceCapacityOptimized
-from scheduler.policies.presets import DEFAULTS, PRESETS
+from scheduler.policies.presets import PRESETS
 from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic
 from scheduler.policies.retry import FullJitter, Immediate
 from scheduler.policies.scale import BacklogAndBusy, DrainTime, VisibleBacklog
@@ -37,11 +36,10 @@ from sim.inputs import (
     WorldInputs,
 )
 from sim.troubles import FAULTS as OF_CALLS
+from spotbed.published.builders import HOUR, MINUTE, ZONES, S, constant, flat, policy_of, pool, work_of
 
 T = TypeVar("T")
-S, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 SOURCES = ("exponential", "weibull", "trace", "lifetimes", "price")
-ZONES = ("us-east-1a", "us-east-1b")
 FAULTS = tuple(sorted({*AT_THE_DOOR, *OF_CALLS}))  # every fault that the decoupled driver can inject
 THROTTLED = (
     "ssm.send_command", "stepfunctions.send_task_success", "stepfunctions.start_execution", "stepfunctions.transition",
@@ -76,63 +74,8 @@ class Case:
 
 
 # by hand ------------------------------------------------------------------------------------------------------------
-def constant(seconds: float) -> Dist:
-    return Dist("constant", {"value": seconds})
-
-
-def flat(usd_per_hour: float) -> PricePath:
-    return PricePath(np.zeros(1, dtype=np.int64), np.array([usd_per_hour]))
-
-
 def steps(at_ms: list[int], usd_per_hour: list[float]) -> PricePath:
     return PricePath(np.array(at_ms, dtype=np.int64), np.array(usd_per_hour))
-
-
-def pool(
-    name: str = "spot",
-    purchase: str = "spot",
-    most: int = 10,
-    *,
-    price: PricePath | None = None,
-    vcpus: int = 4,
-    az: str = ZONES[0],
-    boot_s: float = 60,
-    instance_type: str = "c5.xlarge",
-    list_usd: float = 0.17,
-) -> Pool:
-    """A pool that boots in `boot_s`."""
-    path = price or flat(0.068 if purchase == "spot" else list_usd)
-    return Pool(name, instance_type, az, purchase, most, vcpus, 16.0, 0, path, list_usd, constant(boot_s))
-
-
-def work_of(
-    classes: tuple[JobClass, ...],
-    submit_ms: list[int],
-    runtime_ms: list[int],
-    *,
-    klass: list[int] | None = None,
-    after: Mapping[int, tuple[int, ...]] | None = None,
-    estimated: bool = True,
-) -> Work:
-    """Jobs as listed; their first attempts succeed unless the class always fails."""
-    count = len(submit_ms)
-    runtime = np.array(runtime_ms, dtype=np.int64)
-    return Work(
-        classes,
-        np.array(klass or [0] * count, dtype=np.int32),
-        np.array(submit_ms, dtype=np.int64),
-        runtime,
-        runtime.copy() if estimated else np.full(count, -1, dtype=np.int64),
-        np.ones(count, dtype=np.int32),
-        np.full(count, 0.5),
-        np.full(count, 0.5),
-        after=after or {},
-    )
-
-
-def policy_of(settings: Settings | None = None, **points: object) -> Policy:
-    """Our defaults, with some points replaced."""
-    return Policy(**{**DEFAULTS, **points}, settings=settings or Settings())  # type: ignore[arg-type]
 
 
 HOSTILE_JOBS = 60

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spotbed.cli import data, deploy, doctor, plan, policy, results, runs, schema, stack, start, verify
+from spotbed.cli import bench, data, deploy, doctor, plan, policy, results, runs, schema, stack, start, verify
 from spotbed.cli.command import Debug, NoColor, Output, Quiet
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def root(
 
 for unnamed in (start.app, runs.app, results.app, plan.app, deploy.app, stack.app, verify.app):
     app.add_typer(unnamed)
+app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(policy.app, name="policy")
 app.add_typer(schema.app, name="schema")

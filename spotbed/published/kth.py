@@ -1,0 +1,40 @@
+"""EASY on the KTH SP2: 28,481 jobs on 100 slots, runtimes cut at the request.
+
+Mean bounded slowdown. A cell is ESTIMATE/CANDIDATES/STATISTIC: requested or actual runtimes as estimates, candidates
+for backfill as submitted (fcfs) or the shortest first (sjbf), mean or max.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from scheduler.policies.backfill import Easy
+from sim.inputs import Float64, Work
+from spotbed.published.judge import Measured
+from spotbed.published.queueing import SINGLE, run_cluster, slowdowns
+from spotbed.work.swf import read_swf
+
+FILES = ("jobs/KTH-SP2-1996-2.2-filtered.swf.gz",)
+SLOTS = 100
+
+
+@cache
+def jobs(data: Path, estimate: Any) -> Work:
+    """The log with requested or actual runtimes as estimates."""
+    log = read_swf(data / FILES[0], slots_field="requested", runtime_cap="request", runtime_estimate=estimate)
+    return log.file_work(SINGLE[0]).jobs
+
+
+@cache
+def _slowdowns(data: Path, estimate: str, candidates: str) -> Float64:
+    work = jobs(data, estimate)
+    return slowdowns(run_cluster(work, SLOTS, order=Easy(candidates=candidates)), work)
+
+
+def measure(data: Path, cell: str) -> Measured:
+    """The mean or the largest bounded slowdown."""
+    estimate, candidates, statistic = cell.split("/")
+    found = _slowdowns(data, estimate, candidates)
+    return Measured(float(found.max() if statistic == "max" else found.mean()))
