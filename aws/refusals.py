@@ -88,6 +88,8 @@ def _not_built(scenario: Scenario, composed: Composed, number: int) -> Iterator[
         for place, shape in enumerate(getattr(scenario.workload, name, None) or ()):
             if shape.gang > 1:
                 yield ("workload", name, place, "gang"), "gangs"
+            if getattr(shape, "stop_on_first_success", False):
+                yield ("workload", name, place, "stop_on_first_success"), "arrays that stop with their first success"
 
 
 def _unobservable(need: str) -> str:

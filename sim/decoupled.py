@@ -24,6 +24,7 @@ from scheduler.commands import (
     Move,
     Protect,
     Release,
+    ReleaseDependants,
     RollOver,
     Route,
     SetTimer,
@@ -60,6 +61,7 @@ from sim.aged import AgedWorkers
 from sim.clock import FOREVER_MS, MARKET, REPORT, TICK, TIMER
 from sim.door import Door
 from sim.gangs import Gangs
+from sim.groups import Groups
 from sim.index import Demand, QueueClass
 from sim.inputs import WorldInputs
 from sim.instances import COUNTERS, NOT_YET, PASSING, LiveInstance, LivePool, LiveWorker
@@ -131,8 +133,16 @@ class DecoupledWorld(AttemptWorld):
         self.gangs = Gangs(self) if self.index.gangs else None
         self.troubles = Troubles(self)
         self.counters = Counters(self)
+        if inputs.work.groups:
+            self._stop_on_first_success()
         if hasattr(policy.protect, "at_age"):
             self._worker = AgedWorkers(self, self._worker).hears  # type: ignore[method-assign]
+
+    def _stop_on_first_success(self) -> None:
+        groups = Groups(self)
+        self._has_ended = groups.has_ended  # type: ignore[method-assign]
+        self._hears = groups.hears  # type: ignore[method-assign]
+        self._perform_job[ReleaseDependants] = groups.release
 
     # the run ----------------------------------------------------------------------------------------------------
     def run(self) -> metering.Tally:

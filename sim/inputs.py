@@ -42,6 +42,7 @@ class JobClass:
     licences: Mapping[str, int] = field(default_factory=dict)
     late_penalty_usd_per_hour: float = 0.0
     runtime_on: Mapping[str, float] = field(default_factory=dict)  # instance type or family -> factor on the runtime
+    stop_on_first_success: bool = False  # an array is done with the first of its jobs that is
 
 
 def runtime_factor(job_class: JobClass, instance_type: str) -> float:
@@ -72,6 +73,7 @@ class Work:
     after: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     user: npt.NDArray[np.int32] | None = None  # the log's user number, for predictors
     outcomes: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    groups: tuple[tuple[int, int], ...] = ()  # arrays that stop with their first success: (first job, jobs)
 
     def __len__(self) -> int:
         return len(self.submit_ms)

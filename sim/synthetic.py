@@ -84,6 +84,7 @@ def synthesize(spec: SyntheticSpec, streams: Streams) -> Work:
         outcome_u=layout.draws(streams, "outcome"),
         string_u=layout.draws(streams, "success-string"),
         after=class_dependencies(classes, klass, submit_ms),
+        groups=tuple((first, n) for _, first, n in layout.arrays if classes[klass[first]].stop_on_first_success),
     )
 
 

@@ -39,6 +39,7 @@ def has_usual_case(world: DecoupledWorld) -> bool:
         and not world._stages
         and not world._startup_ms
         and not world._has_dependants
+        and not work.groups
         and not any(klass.licences for klass in work.classes)
         and len(world.troubles.of_starts) <= 1
         and not hasattr(world.policy.protect, "at_age")

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from sim.groups import usd_to_first_hit
 from spotbed import metering
 from spotbed.journal import AttemptFact, InstanceFact, Journal
 from spotbed.ledger import Bill, control_usd_per_job
@@ -15,7 +17,7 @@ from spotbed.metrics import job_times
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.inputs import Pool, Work
+    from sim.inputs import Float64, Pool, Work
     from spotbed.build import Blueprint
     from spotbed.policies.compose import Composed
     from spotbed.report.data import RunData
@@ -91,11 +93,22 @@ def jobs_frame(made: Blueprint, composed: Composed, run: WorldRun) -> pd.DataFra
             "deadline": np.where(times.deadline_ms >= 0, times.deadline_ms / _S, np.nan),
             "tenant": np.array([klass.tenant for klass in work.classes], dtype=object)[work.klass],
             "class": np.array([klass.name for klass in work.classes], dtype=object)[work.klass],
-            "status": np.where(status == "cancelled", "failed", status),
+            "status": status if work.groups else np.where(status == "cancelled", "failed", status),
             "runtime": work.runtime_ms / _S,
             **{name: np.array([getattr(klass, name) for klass in work.classes])[work.klass] for name in _TRAITS},
+            **_groups(work, times.status, usd),
         }
     )
+
+
+def _groups(work: Work, status: npt.NDArray[np.int8], usd: Float64) -> dict[str, Float64]:
+    """`cost_to_first_hit_usd`, where an array stops with its first success: at the job that hit, what all have cost."""
+    if not work.groups:
+        return {}
+    found = np.full(len(work), np.nan)
+    for job, cost in usd_to_first_hit(status.tolist(), usd.tolist(), work.groups).items():
+        found[job] = cost
+    return {"cost_to_first_hit_usd": found}
 
 
 def attempts_frame(facts: Sequence[AttemptFact], pools: dict[str, Pool]) -> pd.DataFrame:

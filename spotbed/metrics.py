@@ -83,7 +83,9 @@ def metrics(tally: Tally, work: Work, pools: list[PoolFacts], cost_usd: float, s
     total = by_cause.sum(axis=0) / _S / slots
     spot = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase == "spot"]
     on_demand = [use for use, pool in zip(tally.pools, pools, strict=True) if pool.purchase != "spot"]
-    failed = int(counts[metering.GAVE_UP] + counts[metering.CANCELLED])
+    failed = int(counts[metering.GAVE_UP])
+    if not work.groups:  # whose jobs are cancelled when they are no longer needed
+        failed += int(counts[metering.CANCELLED])
     return {
         "cost_usd": cost_usd,
         "makespan_s": float(ended.max() - times.submit_ms[0]) / _S if len(ended) else float("nan"),

@@ -195,6 +195,13 @@ class JobClass(JobTraits):
     estimate: Dist | None = Field(None, description="what users would ask for; by default the p95 of the runtime")
     after: Annotated[Several[Name], OneOrMore] = Field((), description="classes, or ids of jobs, that must end first")
     array: Count = Field(1, description="jobs of one submission")
+    stop_on_first_success: bool = Field(False, description="the first of an array that ends well cancels the others")
+
+    @model_validator(mode="after")
+    def _stops_an_array(self) -> Self:
+        if self.stop_on_first_success and (self.array == 1 or self.gang > 1):
+            raise refuse("needs an array of jobs without gangs", "Such as array: 100.", "stop_on_first_success")
+        return self
 
 
 class InlineJob(JobTraits):

@@ -72,7 +72,7 @@ def build_work(
     return work, [*read.notes, *notes]
 
 
-def class_of(traits: JobTraits, name: str, after: tuple[str, ...] = ()) -> JobClass:
+def class_of(traits: JobTraits, name: str, after: tuple[str, ...] = (), *, stops: bool = False) -> JobClass:
     """A class with the traits of a scenario: seconds become milliseconds."""
     return JobClass(
         name=name,
@@ -95,6 +95,7 @@ def class_of(traits: JobTraits, name: str, after: tuple[str, ...] = ()) -> JobCl
         licences=dict(traits.licences),
         late_penalty_usd_per_hour=traits.late_penalty,
         runtime_on=dict(traits.runtime_on),
+        stop_on_first_success=stops,
     )
 
 
@@ -119,7 +120,7 @@ def synthetic_spec(workload: Synthetic, horizon_ms: int | None) -> SyntheticSpec
 
 def _class_spec(model: ClassModel) -> ClassSpec:
     return ClassSpec(
-        job_class=class_of(model, model.name, tuple(model.after)),
+        job_class=class_of(model, model.name, tuple(model.after), stops=model.stop_on_first_success),
         runtime=dist_of(model.runtime),
         share=model.share,
         estimate=None if model.estimate is None else dist_of(model.estimate),
@@ -259,5 +260,6 @@ def _until(work: Work, horizon_ms: int | None) -> tuple[Work, list[str]]:
         ids=None if work.ids is None else work.ids[:count],
         after={job: awaited for job, awaited in after.items() if awaited},
         user=None if work.user is None else work.user[:count],
+        groups=tuple(group for group in work.groups if group[0] < count),
     )
     return kept, [f"{len(work) - count} of {len(work)} jobs left out: they come after the horizon"]
