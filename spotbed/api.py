@@ -155,7 +155,7 @@ def compare_scenario(
         write_comparison(data, folder)
         write_table(finished.bill_worlds_frame(labels), folder / "bill_worlds.csv")
         for label, journal in finished.journals().items():
-            write_journal(journal, folder / "runs" / slug(label) / "journal.parquet")
+            write_parquet(journal, folder / "runs" / slug(label) / "journal.parquet")
     finished.forget()
     return Comparison(target, data.results, [*notes, *limits_told(made, finished, labels)])
 
@@ -309,7 +309,7 @@ def write_run(data: RunData, folder: Path, journal: Journal | None) -> None:
     write_json(folder / "provenance.json", data.provenance)
     write_json(folder / "notes.json", {"notes": data.notes})
     if journal is not None:
-        write_journal(journal_frame(journal), folder / "journal.parquet")
+        write_parquet(journal_frame(journal), folder / "journal.parquet")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -323,15 +323,15 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
-def write_journal(frame: Any, path: Path) -> None:
-    """A journal's rows as Parquet."""
+def write_parquet(frame: Any, path: Path) -> None:
+    """A table's rows as Parquet, such as those of a journal."""
     import duckdb
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
-        connection.register("journal", frame)
+        connection.register("rows_to_write", frame)
         connection.execute(
-            f"COPY journal TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY rows_to_write TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spotbed.cli import bench, data, deploy, doctor, plan, policy, results, runs, schema, stack, start, verify
+from spotbed.cli import bench, data, deploy, doctor, plan, policy, results, runs, schema, stack, start, sweeps, verify
 from spotbed.cli.command import Debug, NoColor, Output, Quiet
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def root(
     pass
 
 
-for unnamed in (start.app, runs.app, results.app, plan.app, deploy.app, stack.app, verify.app):
+for unnamed in (start.app, runs.app, sweeps.app, results.app, plan.app, deploy.app, stack.app, verify.app):
     app.add_typer(unnamed)
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")

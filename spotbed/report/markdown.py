@@ -37,15 +37,16 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]|~])")
 
 def write_comparison_markdown(data: ComparisonData, folder: Path) -> None:
     """Write report.md, figures/*.png and tables/*.csv into `folder`; report.md comes last."""
-    _write(comparison_document(data), folder)
+    write_document(comparison_document(data), folder)
 
 
 def write_run_markdown(data: RunData, folder: Path) -> None:
     """The same for one run."""
-    _write(run_document(data), folder)
+    write_document(run_document(data), folder)
 
 
-def _write(document: Document, folder: Path) -> None:
+def write_document(document: Document, folder: Path) -> None:
+    """Write report.md, figures/*.png and tables/*.csv of any report."""
     from spotbed.report.static_figures import picture
 
     for chart in document.charts():

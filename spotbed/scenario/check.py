@@ -6,7 +6,7 @@ checks across sections run on the sections that are sound: a broken pool hides n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from spotbed.scenario.models import Scenario
 from spotbed.scenario.models_base import Lookup, Reading
 from spotbed.scenario.problems import is_error
 from spotbed.scenario.tell import Teller
-from spotbed.scenario.yaml_positions import Document
+from spotbed.scenario.yaml_positions import Document, Keys
 
 Check = Callable[[Scenario, Teller], None]
 
@@ -90,6 +90,7 @@ def check_data(
     check_paths(scenario, teller)
     if not bad:
         check_sweep(scenario, teller)
+        check_search(scenario, teller)
     return teller.problems
 
 
@@ -113,22 +114,51 @@ def check_paths(scenario: Scenario, teller: Teller) -> None:
 
 def check_sweep(scenario: Scenario, teller: Teller) -> None:
     """Every key that is swept can be set, and to every value."""
-    from spotbed.scenario.overrides import changed_data
+    for key, values in scenario.sweep.items():
+        _check_tried(scenario, teller, [], key, values, ("sweep", key))
+
+
+def check_search(scenario: Scenario, teller: Teller) -> None:
+    """The policy and the metrics exist, and every parameter can be set, and to every value."""
+    from spotbed.metric_names import METRIC_BY_NAME
+    from spotbed.scenario.problems import suggestion
+    from spotbed.scenario.search_keys import path_of
+
+    search = scenario.search
+    if search is None:
+        return
+    good = [name for name, metric in METRIC_BY_NAME.items() if metric.lower_is_better is not None]
+    for number, name in enumerate(search.objectives):
+        if name not in good:
+            hint = suggestion(name, good)
+            teller.error(f"{name!r} is no metric that is good or bad.", ("search", "objectives", number), hint)
+    labels = [policy.label for policy in scenario.policies]
+    if search.policy not in labels:
+        message = f"{search.policy!r} is not the label of a policy."
+        teller.error(message, ("search", "policy"), suggestion(search.policy, labels))
+        return
+    for key, values in search.space.items():
+        first, path = path_of(teller.document.data["policies"], search.policy, key)
+        _check_tried(scenario, teller, first, path, values, ("search", "space", key))
+
+
+def _check_tried(scenario: Scenario, teller: Teller, first: Sequence[str], key: str, values: Any, where: Keys) -> None:
+    """The key at the dotted path `key` can be set to each of the values, once the overrides `first` are applied."""
+    from spotbed.scenario.models_search import tried
+    from spotbed.scenario.overrides import apply_overrides, changed_data
     from spotbed.scenario.translate import Translator
 
-    data = teller.document.data
-    for key, values in scenario.sweep.items():
-        for number, value in enumerate(values):
-            where = ("sweep", key, number)
-            try:
-                changed, path = changed_data(data, key.split("."), value)
-            except InputError as error:
-                teller.error(error.problems[0].message, ("sweep", key), error.problems[0].hint)
-                break
-            reading = Reading(scenario.base_dir, lookups())
-            try:
-                Scenario.model_validate(changed, context=reading)
-            except ValidationError as error:
-                swept = Document(teller.document.file, teller.document.root, changed, [], [(path, key)])
-                problem = Translator(swept, reading).problems(error)[0]
-                teller.error(f"{problem.path}: {problem.message}", where, problem.hint)
+    data = apply_overrides(teller.document, first).data
+    for place, value in tried(values):
+        try:
+            changed, path = changed_data(data, key.split("."), value)
+        except InputError as error:
+            teller.error(error.problems[0].message, where, error.problems[0].hint)
+            return
+        reading = Reading(scenario.base_dir, lookups())
+        try:
+            Scenario.model_validate(changed, context=reading)
+        except ValidationError as error:
+            swept = Document(teller.document.file, teller.document.root, changed, [], [(path, key)])
+            problem = Translator(swept, reading).problems(error)[0]
+            teller.error(f"{problem.path}: {problem.message}", (*where, place), problem.hint)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from spotbed.errors import Problem
 from spotbed.scenario.models_base import InputPath, Section, Several, Shorthand, Text, as_written
 from spotbed.scenario.models_policies import NAMED, GateOrRule, PolicyEntry
+from spotbed.scenario.models_search import Search, Sweep
 from spotbed.scenario.models_work import Swf, Workload
 from spotbed.scenario.models_world import Capacity, Checkpoint, Costs, Market, Services
 from spotbed.scenario.units import Span
@@ -20,7 +21,6 @@ from spotbed.scenario.yaml_positions import Document, Keys
 
 SCHEMA = "spotbed/scenario/v1"
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", max_length=100)]
-Sweep = dict[Text, Annotated[Several[Any], Field(min_length=1, max_length=1000)]]
 PolicyOrName = Annotated[PolicyEntry, Shorthand(lambda name: {"use": name}, NAMED)]
 
 
@@ -48,7 +48,8 @@ class Scenario(Section):
         description="label of the policy that the others are compared with; by default the first",
     )
     gates: Several[GateOrRule] = Field((), description="rules that policies must keep")
-    sweep: Sweep = Field({}, description="values to try, by the dotted path of a key")
+    sweep: Sweep = Field({}, description="values that `spotbed sweep` tries, by the dotted path of a key")
+    search: Search | None = Field(None, description="what `spotbed search` tunes")
 
     _source_path: Path | None = PrivateAttr(None)
     _positions: Document | None = PrivateAttr(None)

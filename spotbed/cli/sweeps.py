@@ -1,0 +1,111 @@
+"""Many points of a scenario: a sweep over its keys, a search over a policy's parameters."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spotbed.cli.command import command
+from spotbed.cli.engines import Engine, EngineOption, Jobs, Scheduler, chosen
+from spotbed.cli.progress import progress
+from spotbed.cli.runs import Lenient, Out, Overrides, Scenario, settings
+from spotbed.cli.tables import Table
+from spotbed.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from spotbed.sweep import Estimate
+
+app = typer.Typer()
+_MOST_SHOWN = 60  # rows on a terminal
+
+
+class Design(StrEnum):
+    """Which points of a sweep are run."""
+
+    product = "product"
+    lhs = "lhs"
+    sobol = "sobol"
+
+
+@command(app)
+def sweep(
+    terminal: Terminal,
+    file: Scenario,
+    design: Annotated[
+        Design, typer.Option(help="Every combination of the lists, or a sample of lists and ranges.")
+    ] = Design.product,
+    points: Annotated[int | None, typer.Option(min=1, max=100_000, metavar="N", help="Of a sample: how many.")] = None,
+    engine: EngineOption = Engine.local,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many runs, how long, how dear.")] = False,
+    instance: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="With --dry-run: what it would take on this EC2 instance type.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take also what the finished sweep in the folder has: for one that grows.")
+    ] = False,
+    overrides: Overrides = None,
+    lenient: Lenient = False,
+    out: Out = None,
+) -> None:
+    """Run a scenario at many points: all its policies on the same worlds at each, in one Parquet data set.
+
+    The scenario's `sweep` says which keys take which values. A sweep that was ended goes on with the same command.
+    """
+    from spotbed.sweep import Request, estimate, plan_sweep, run_sweep
+
+    where = chosen(engine, scheduler, jobs)
+    given = tuple(settings(file, overrides, lenient))
+    request = Request(file, given, design.value, points, out, where, resume)
+    if dry_run:
+        with progress(terminal, f"sweep {file.name}") as bar:
+            plan = plan_sweep(request, bar)
+            found = estimate(plan, where)
+        terminal.result(_estimate_table(found, instance, plan.region))
+        return
+    with progress(terminal, f"sweep {file.name}") as bar:
+        done = run_sweep(request, bar)
+    rows = _rows(done.results)
+    notes = [f"The first {_MOST_SHOWN} of {len(rows)} rows."] if len(rows) > _MOST_SHOWN else []
+    columns = [*done.results["keys"], "policy", "cost", "against baseline", "makespan", "worlds"]
+    terminal.result(Table(columns, rows[:_MOST_SHOWN], notes), done.results, data=lambda: Table(columns, rows))
+    terminal.note(f"Written: {done.path} (open {done.path / 'index.html'}; data set {done.path / 'sweep.parquet'})")
+
+
+def _rows(results: dict[str, Any]) -> list[list[Any]]:
+    from spotbed.report.document import Two
+    from spotbed.report.sweep import sweep_rows
+
+    def text(cell: Any) -> str:
+        return f"{cell.main} {cell.below}".rstrip() if isinstance(cell, Two) else str(cell)
+
+    return [[text(cell) for cell in row] for row in sweep_rows(results)]
+
+
+def _estimate_table(found: Estimate, instance: str | None, region: str) -> Table:
+    from spotbed.report.words import duration, usd
+
+    rows: list[list[Any]] = [
+        ["points", found.points],
+        ["policies", found.policies],
+        ["rows of the data set", found.rows],
+        ["different runs", found.runs],
+        ["of these finished before", found.finished],
+        ["a run takes", f"{found.seconds_per_run:.3g} s (mean of {found.measured}, just measured)"],
+        ["processor time", duration(found.cpu_s)],
+        [f"expected time with {found.processes} processes", duration(found.expected_s)],
+        ["cost on this machine", "nothing but its time"],
+    ]
+    if instance is not None:
+        from spotbed.catalogue import Catalogue
+
+        catalogue = Catalogue.load()
+        kind = catalogue.find(instance)
+        hours = found.cpu_s / 3600 / kind.vcpus
+        price = catalogue.on_demand_usd_per_hour(instance, region, "linux")
+        rows.append([f"on one {instance} ({kind.vcpus} vCPUs)", f"{duration(hours * 3600)}, {usd(hours * price)}"])
+    notes = [] if instance else ["For a price give --instance TYPE, such as --instance c7i.8xlarge."]
+    return Table(["what", "how much"], rows, notes)
