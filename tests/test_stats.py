@@ -52,7 +52,6 @@ def test_the_bootstrap_covers_a_skewed_case_more_often_than_student_would() -> N
     assert misses[1] < 0.8 * misses[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", MEANS, ids=lambda case: case.name)
 def test_coverage_over_2000_repetitions_lies_between_93_and_97_percent(case: coverage_module.Case) -> None:
     assert 0.93 <= measure(case, worlds=30, repetitions=2000, seed=1, date="").coverage <= 0.97

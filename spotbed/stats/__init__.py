@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from spotbed.stats.intervals import Interval, block_bootstrap_ci, mean_interval
 from spotbed.stats.method import method_text
+from spotbed.stats.quantiles import quantile_interval
+from spotbed.stats.several import against_baseline, dunnett_p, holm
 from spotbed.stats.summary import Paired, Summary, Verdict, paired, summarise, verdict
 
 __all__ = [
@@ -11,10 +13,14 @@ __all__ = [
     "Paired",
     "Summary",
     "Verdict",
+    "against_baseline",
     "block_bootstrap_ci",
+    "dunnett_p",
+    "holm",
     "mean_interval",
     "method_text",
     "paired",
+    "quantile_interval",
     "summarise",
     "verdict",
 ]
