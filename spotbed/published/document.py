@@ -36,7 +36,7 @@ def updated(stored: Stored, results: Iterable[Result]) -> dict[str, dict[str, An
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     new = {
         result.target.name: {
-            "value": float(f"{result.measured.value:.6g}"),
+            "value": _short(result.measured.value),
             "low": _short(result.measured.low),
             "high": _short(result.measured.high),
             "error": _short(result.measured.error),
@@ -51,8 +51,8 @@ def updated(stored: Stored, results: Iterable[Result]) -> dict[str, dict[str, An
 
 
 def _short(value: float | None) -> float | None:
-    """Six digits: beyond them, other processors and libraries may round otherwise."""
-    return None if value is None else float(f"{value:.6g}")
+    """Twelve digits: beyond them, other processors and libraries may round otherwise."""
+    return None if value is None else float(f"{value:.12g}")
 
 
 def write(path: Path, results: Sequence[Result]) -> None:
