@@ -12,6 +12,7 @@ from scheduler.observation import ClassCount, PoolCount
 from scheduler.policies.place import (
     CapacityOptimized,
     CheapestRun,
+    Delegated,
     Diversified,
     EvenOverZones,
     LowestPrice,
@@ -354,3 +355,30 @@ def test_a_long_job_that_keeps_its_work_stays_on_spot_and_so_does_one_of_unknown
     assert ShortOnSpot().route(job(of=ticket()), 0) == Routing("spot")
     assert OnDemandFallback().route(job(of=ticket(**long)), 0).purchase == "spot"  # its neighbour sees no length
     assert choose(ShortOnSpot(), [pool(), OD], 2, need(purchase="on-demand")) == {"od": 2}
+
+
+# delegated ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("strategy", "model"),
+    [
+        ("price-capacity-optimized", PriceCapacityOptimized()),
+        ("capacity-optimized", CapacityOptimized()),
+        ("lowest-price", LowestPrice()),
+    ],
+)
+def test_what_is_delegated_is_modelled_by_our_policy_of_that_name(strategy: str, model: Place) -> None:
+    """Price-capacity-optimized takes "fair", lowest-price "cheap" and capacity-optimized "calm": see above."""
+    pools = [
+        pool("calm", price=0.080, worker_ms=8 * HOUR), OD, CHEAP_AND_RISKY,
+        pool("fair", price=0.065, interruptions=1, worker_ms=8 * HOUR),
+    ]  # fmt: skip
+    chosen = choose(Delegated(strategy), pools, 2)
+    assert chosen == choose(model, pools, 2)
+    assert chosen == {{"price-capacity-optimized": "fair", "lowest-price": "cheap"}.get(strategy, "calm"): 2}
+    assert Delegated(strategy).delegates == strategy
+    assert choose(Delegated(strategy), pools, 2, need(purchase="on-demand")) == {}
+
+
+def test_a_strategy_that_aws_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="strategy is one of price-capacity-optimized, "):
+        Delegated("diversified")

@@ -19,6 +19,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "available": ("launches", "now"),
     "candidates": ("fcfs", "sjbf"),
     "rebalance": (RUN_ON, CHECKPOINT, RELEASE),
+    "strategy": ("price-capacity-optimized", "capacity-optimized", "lowest-price"),
 }
 _BOUNDS: Mapping[str, tuple[float, float, bool]] = {
     "points_per_hour": (0, math.inf, True),
@@ -43,6 +44,12 @@ _BOUNDS: Mapping[str, tuple[float, float, bool]] = {
     "timeout_cost": (0, math.inf, False),
     "alike": (1, math.inf, False),
     "after": (1, math.inf, False),
+    "first": (2, 100, False),
+    "quantum": (0, math.inf, True),
+    "half_life": (0, math.inf, True),
+    "recent": (0, math.inf, True),
+    "least": (1, math.inf, False),
+    "most": (1, math.inf, False),
 }
 
 
@@ -106,7 +113,7 @@ def _value(field: dataclasses.Field[Any], value: Any, before: Any) -> Any:
         raise UnitError(f"must be text, not {shown(value)}", "")
     if isinstance(before, tuple) and isinstance(value, list | tuple):
         return _as_tuple(value)
-    if dataclasses.is_dataclass(before):
+    if dataclasses.is_dataclass(before) or isinstance(before, tuple):
         raise UnitError("cannot be set by a parameter", "Write a class of your own for it.")
     return value
 

@@ -1,10 +1,12 @@
 """`place`: on which purchase option may a job run, and from which pools does new capacity come?
 
-All of these *decide*: they name pools, each of which is one single-type, single-zone group on AWS.
+All but `delegated` *decide*: they name pools, each of which is one single-type, single-zone group on AWS. `delegated`
+leaves the choice to AWS, in one mixed group.
 """
 
 from scheduler.policies.place.capacity_optimized import CapacityOptimized
 from scheduler.policies.place.cheapest_run import CheapestRun
+from scheduler.policies.place.delegated import Delegated
 from scheduler.policies.place.diversified import Diversified
 from scheduler.policies.place.lowest_price import LowestPrice
 from scheduler.policies.place.on_demand_fallback import OnDemandFallback
@@ -20,6 +22,7 @@ __all__ = [
     "SPOT",
     "CapacityOptimized",
     "CheapestRun",
+    "Delegated",
     "Diversified",
     "EvenOverZones",
     "LowestPrice",
