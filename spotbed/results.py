@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spotbed.gates import Gate, GateResult, evaluate
 from spotbed.metric_names import METRIC_NAMES, METRICS
+from spotbed.report.standing import did_less
 from spotbed.results_schema import BILL_COLUMNS, SCHEMA_VERSION, results_schema
 from spotbed.results_table import ResultsTable, estimates_table, results_table
-from spotbed.stats import Paired, Summary, paired, summarise
+from spotbed.stats import Paired, Summary, holm, paired, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,16 +66,44 @@ def build_results(
     for policy in policies:
         _check_worlds(policy, by_label[baseline])
     summaries = {policy.label: _summaries(policy) for policy in policies}
-    return {
+    entries = [_policy(policy, summaries[policy.label], by_label[baseline], discount) for policy in policies]
+    _adjust(entries)
+    results = {
         "schema_version": SCHEMA_VERSION,
         "scenario": scenario_name,
         "scenario_sha256": scenario_sha256,
         "replications": len(by_label[baseline].worlds),
         "baseline": baseline,
-        "policies": [_policy(policy, summaries[policy.label], by_label[baseline], discount) for policy in policies],
+        "policies": entries,
         "bounds": {metric: _number(value) for metric, value in bounds.items()},
         "gates": _gates(gates, summaries, baseline, len(by_label[baseline].worlds)),
     }
+    _tell_regret(results)
+    return results
+
+
+def _adjust(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Holm's p-value of each metric, over all policies that are compared with the baseline."""
+    for metric in METRIC_NAMES:
+        pairs: list[MutableMapping[str, Any]] = [
+            entry["vs_baseline"][metric] for entry in entries if metric in entry["vs_baseline"]
+        ]
+        known = [pair for pair in pairs if pair.get("p") is not None]
+        for pair, adjusted in zip(known, holm([pair["p"] for pair in known]), strict=True):
+            pair["p_holm"] = adjusted
+
+
+def _tell_regret(results: dict[str, Any]) -> None:
+    """How far above its bound a policy is, as a share; said only of those that did the whole work."""
+    for entry in results["policies"]:
+        means = {metric: entry["metrics"][metric]["mean"] for metric in results["bounds"]}
+        regret = {
+            metric: means[metric] / bound - 1.0
+            for metric, bound in results["bounds"].items()
+            if bound and means[metric] is not None
+        }
+        if regret and not did_less(results, entry["label"]):
+            entry["regret"] = regret
 
 
 def differing_settings(policies: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -169,7 +198,7 @@ def _paired(metric: str, policy: PolicyWorlds, baseline: PolicyWorlds) -> Paired
     ours, theirs = (side.worlds[metric].to_numpy(dtype=float) for side in (policy, baseline))
     pair = paired(ours, theirs, lower_is_better=_LOWER_IS_BETTER[metric])
     if metric in policy.does_not_converge or metric in baseline.does_not_converge:
-        return {**pair, "diff_mean": None, "diff_ci95": None, "ratio": None, "ratio_ci95": None}
+        return {**pair, "diff_mean": None, "diff_ci95": None, "ratio": None, "ratio_ci95": None, "p": None}
     return pair
 
 

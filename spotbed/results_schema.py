@@ -51,6 +51,10 @@ def _policy() -> dict[str, Any]:
             "type": "object",
             "additionalProperties": _TEXT,
         },
+        "regret": {
+            "description": "mean / bound - 1, of policies that did the whole work",
+            **_by_metric(_NUMBER, required=False),
+        },
         "saving": {
             "description": "1 - cost / the useful instance time at the on-demand list price, or that less `discount`",
             **_object(list_usd=_NUMBER, of_list=_NUMBER, of_commitment=_NUMBER, discount=_NUMBER),
@@ -71,11 +75,26 @@ def _policy() -> dict[str, Any]:
 
 
 def _summary() -> dict[str, Any]:
-    return _object(mean=_MAYBE, ci95=_INTERVAL, p50=_MAYBE, p95=_MAYBE, n=_WORLDS)
+    optional = {
+        f"{name}_ci95": {
+            "description": "ends of a 95 % interval by order statistics; null where so few worlds give none",
+            "type": ["array", "null"],
+            "items": _MAYBE,
+            "minItems": 2,
+            "maxItems": 2,
+        }
+        for name in ("p50", "p95")
+    }
+    return _object(optional, mean=_MAYBE, ci95=_INTERVAL, p50=_MAYBE, p95=_MAYBE, n=_WORLDS)
 
 
 def _paired() -> dict[str, Any]:
+    optional = {
+        "p": {"description": "of no difference: Student's t on the differences of the worlds", **_MAYBE},
+        "p_holm": {"description": "the same, adjusted for the number of policies compared (Holm)", **_MAYBE},
+    }
     return _object(
+        optional,
         diff_mean=_MAYBE,
         diff_ci95=_INTERVAL,
         ratio={"description": "of the means; null unless both are positive or ours alone is zero", **_MAYBE},

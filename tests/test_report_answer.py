@@ -221,3 +221,19 @@ def test_a_slowdown_that_differs_by_noise_is_not_resolved() -> None:
     text = " ".join("".join(sentence) for sentence in answer_in_time(data))
     assert "ours has the lowest mean bounded slowdown: 2.00." in text
     assert "it is 2.01, a difference that these worlds do not resolve." in text
+
+
+def test_one_of_many_that_is_lower_by_chance_is_no_winner() -> None:
+    """A difference of p = .02: alone it makes a winner, as the lowest of seven it does not, and more worlds are named."""
+    noise = np.random.default_rng(8).normal(0, 1, 30)
+    noise -= noise.mean()
+    apart = 2.45 * noise.std(ddof=1) / np.sqrt(30)
+    best = np.full(30, 100.0)
+    others = {f"p{number}": list(best + noise * (1 if number % 2 else -1) + apart) for number in range(6)}
+    alone = compare({"p0": others["p0"], "best": list(best)})
+    assert standing(alone).tied == []
+    many = compare({**others, "best": list(best)})
+    assert sorted(standing(many).tied) == sorted(others)
+    text = told(many)
+    assert "not a winner" in text
+    assert "more worlds would." in text

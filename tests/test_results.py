@@ -25,7 +25,7 @@ from spotbed.results import (
     results_schema,
     results_table,
 )
-from spotbed.stats import method_text, paired, summarise
+from spotbed.stats import holm, method_text, paired, summarise
 
 WORLDS = 30
 SHA = "0" * 64
@@ -94,7 +94,7 @@ def test_the_example_of_the_contract_keeps_its_keys(results: dict[str, Any]) -> 
     assert list(results) == keys
     assert (results["schema_version"], results["replications"], results["baseline"]) == (1, WORLDS, "on-demand")
     policy = results["policies"][1]
-    assert list(policy) == ["label", "architecture", "policy_sha256", "metrics", "bill", "vs_baseline"]
+    assert list(policy) == ["label", "architecture", "policy_sha256", "metrics", "bill", "vs_baseline", "regret"]
     assert tuple(policy["metrics"]) == tuple(policy["vs_baseline"]) == METRIC_NAMES
     assert {"mean", "ci95", "p50", "p95"} <= set(policy["metrics"]["cost_usd"])
     assert {"diff_mean", "diff_ci95", "ratio", "win_share"} <= set(policy["vs_baseline"]["cost_usd"])
@@ -108,7 +108,8 @@ def test_the_numbers_are_those_of_the_statistics(results: dict[str, Any]) -> Non
     policy = results["policies"][1]
     ours, theirs = SPOT.worlds["cost_usd"], BASELINE.worlds["cost_usd"]
     assert policy["metrics"]["cost_usd"] == summarise(ours)
-    assert policy["vs_baseline"]["cost_usd"] == paired(ours, theirs)
+    pair = paired(ours, theirs)
+    assert policy["vs_baseline"]["cost_usd"] == {**pair, "p_holm": pair["p"]}  # one comparison: nothing to adjust
     assert policy["vs_baseline"]["jobs_done"]["win_share"] == 0.0
     assert policy["vs_baseline"]["attempts"]["ratio"] is None  # 0 / 0
     assert policy["vs_baseline"]["jobs_submitted"]["win_share"] is None
@@ -146,7 +147,7 @@ def test_undefined_worlds_are_null_and_counted(valid: Callable[[Any], None]) -> 
     valid(json.loads(json.dumps(results, allow_nan=False)))
     metrics = results["policies"][1]["metrics"]
     assert (metrics["wait_s"]["mean"], metrics["wait_s"]["n"]) == (600.0, WORLDS - 2)
-    assert metrics["flow_s"] == {"mean": None, "ci95": None, "p50": None, "p95": None, "n": 0}
+    assert metrics["flow_s"] == summarise([])
     assert results["gates"][0]["passed"] is False
     assert results["bounds"] == {"cost_usd": None}
     assert "gate FAILED: wait_s.mean <= 1000000000 for odd: no value in some world" in results_table(results).notes
@@ -290,3 +291,21 @@ def test_the_metrics_are_those_of_the_contract() -> None:
     units = {"s": "s", "usd": "USD"}
     suffixes = {name: units.get(name.rsplit("_", 1)[-1]) for name in METRIC_NAMES}
     assert all(METRIC_BY_NAME[name].unit == unit for name, unit in suffixes.items() if unit)
+
+
+def test_p_values_are_adjusted_for_the_number_of_policies() -> None:
+    shifted = [a_policy(f"p{number}", some_worlds(number / 10, wait_s=600.0)) for number in (7, 8, 9)]
+    entries = compare(BASELINE, *shifted)["policies"][1:]
+    raw = [entry["vs_baseline"]["cost_usd"]["p"] for entry in entries]
+    adjusted = [entry["vs_baseline"]["cost_usd"]["p_holm"] for entry in entries]
+    assert adjusted == pytest.approx(holm(raw))
+    assert max(adjusted) > max(raw) or len(set(raw)) == 1
+
+
+def test_regret_is_said_of_policies_that_did_the_whole_work(valid: Callable[[Any], None]) -> None:
+    lazy = a_policy("lazy", some_worlds(0.5, wait_s=600.0, jobs_done=1.0))
+    results = compare(BASELINE, lazy, bounds={"cost_usd": 100.0, "makespan_s": None})
+    valid(json.loads(json.dumps(results, allow_nan=False)))
+    first, second = results["policies"]
+    assert first["regret"] == {"cost_usd": pytest.approx(first["metrics"]["cost_usd"]["mean"] / 100 - 1)}
+    assert "regret" not in second

@@ -19,6 +19,7 @@ from spotbed.stats.intervals import LEAST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP, stu
 from spotbed.stats.method import BOOTSTRAP_T, RESAMPLES, STUDENT_T, measured_coverage
 from spotbed.stats.summary import Paired
 
+NOTHING = {"mean": None, "ci95": None, "p50": None, "p95": None, "n": 0, "p50_ci95": None, "p95_ci95": None}
 MEANS = [case for case in CASES if not case.name.startswith("ratio")]
 
 
@@ -125,12 +126,32 @@ def test_the_difference_the_other_way_round_is_the_mirror_image() -> None:
 
 def test_a_summary_leaves_undefined_worlds_out() -> None:
     assert summarise([1.0, None, 3.0, math.nan, math.inf]) == summarise([1.0, 3.0])
-    assert summarise([None, math.nan]) == {"mean": None, "ci95": None, "p50": None, "p95": None, "n": 0}
+    assert summarise([None, math.nan]) == NOTHING
     assert summarise([]) == summarise([None])
 
 
 def test_a_summary_of_one_world_has_no_interval() -> None:
-    assert summarise([5.0]) == {"mean": 5.0, "ci95": None, "p50": 5.0, "p95": 5.0, "n": 1}
+    assert summarise([5.0]) == {**NOTHING, "mean": 5.0, "p50": 5.0, "p95": 5.0, "n": 1}
+
+
+def test_several_comparisons_need_a_clearer_difference() -> None:
+    """The interval alone says lower; adjusted for five policies it does not; the worlds asked for are Bonferroni's."""
+    pair = pair_of(-1.0, -1.9, -0.1, 30)
+    assert verdict(pair) == ("lower", None)
+    assert verdict({**pair, "p": 0.02, "p_holm": 0.04}) == ("lower", None)
+    answer, more = verdict({**pair, "p": 0.02, "p_holm": 0.1})
+    assert answer == "not resolved"
+    spread = 0.9 * math.sqrt(30) / scipy_stats.t.ppf(0.975, 29)
+    needed = next(n for n in range(2, 999) if scipy_stats.t.ppf(1 - 0.005, n - 1) * spread / math.sqrt(n) < 1.0)
+    assert more == needed - 30
+    same = paired([1.0] * 6, [2.0] * 6)
+    assert same["p"] == pytest.approx(1 / 32)
+    assert verdict({**same, "p_holm": 5 / 32}) == ("not resolved", 3)  # 2 x .5^9 x 5 < .05
+
+
+def test_quantiles_have_intervals_where_there_are_worlds_enough() -> None:
+    summary = summarise(range(1, 31))
+    assert (summary["p50_ci95"], summary["p95_ci95"]) == ([10.0, 21.0], [26.0, None])
 
 
 def test_quantiles_interpolate() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from spotbed.report.charts.deadlines import has_deadlines
@@ -82,7 +82,7 @@ def between(found: Estimate) -> str:
 
 def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Words]:
     if found.tied:
-        return [_tie(data, best, found.tied)]
+        return [_tie(data, best, found)]
     if found.next_best is None:
         return []
     gap = difference(data.worlds, found.next_best, best, "cost_usd")
@@ -92,7 +92,8 @@ def _against_others(data: ComparisonData, best: str, found: Standing) -> list[Wo
     return [("The next, ", Label(found.next_best), ", costs ", usd(gap.mean), ends)]
 
 
-def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
+def _tie(data: ComparisonData, best: str, found: Standing) -> Words:
+    tied = found.tied
     names: list[str | Strong | Label] = []
     for label in tied:
         names += [Label(label), " or " if label == tied[-2:][0] else ", "]
@@ -101,7 +102,9 @@ def _tie(data: ComparisonData, best: str, tied: Sequence[str]) -> Words:
     if gap is None or gap.low is None:
         return ("With one world nothing says whether it is cheaper than ", *names, ": run more worlds.")
     size = max(abs(gap.mean), abs(gap.low), abs(gap.high or 0.0))
-    tail = f" About {plural(gap.more_worlds, 'more world')} would." if gap.more_worlds else ""
+    judged = difference(data.worlds, best, tied[0], "cost_usd", found.others)
+    more = judged.more_worlds if judged is not None else None
+    tail = f" About {plural(more, 'more world')} would." if more else ""
     ends = f"{signed(gap.low, size)} to {signed(gap.high, size)}"
     whole = f" ({tied[0]} costs {usd_like(gap.mean, size)} more, interval {ends})"
     return (

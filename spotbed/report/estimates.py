@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from spotbed.stats import paired, verdict
+from spotbed.stats import holm, paired, verdict
+from spotbed.stats.summary import Paired
 
 LEGACY = "legacy-2019"
 
@@ -75,17 +76,32 @@ def by_world(worlds: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table.replace([np.inf, -np.inf], np.nan)
 
 
-def difference(worlds: pd.DataFrame, policy: str, other: str, metric: str) -> Difference | None:
-    """`policy` minus `other` over the worlds in which both are defined; None if there is no such world."""
+def difference(
+    worlds: pd.DataFrame, policy: str, other: str, metric: str, among: Sequence[str] = ()
+) -> Difference | None:
+    """`policy` minus `other` over the worlds in which both are defined; None if there is no such world.
+
+    `among`: all policies that `policy` is compared with, `other` included; what is said holds for all of them at once
+    (Holm).
+    """
     table = by_world(worlds, metric)
     if policy not in table.columns or other not in table.columns:
         return None
-    pair = paired(table[policy].to_numpy(dtype=float), table[other].to_numpy(dtype=float))
+    pair = _pair_of(table, policy, other)
     if pair["diff_mean"] is None or pair["win_share"] is None:
         return None
+    if len(among) > 1:
+        p = {label: _pair_of(table, policy, label).get("p") for label in among if label in table.columns}
+        known = {label: value for label, value in p.items() if value is not None}
+        adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+        pair["p_holm"] = adjusted.get(other)
     low, high = pair["diff_ci95"] or (None, None)
     answer, more_worlds = verdict(pair)
     return Difference(pair["diff_mean"], low, high, pair["win_share"], pair["n"], answer, more_worlds)
+
+
+def _pair_of(table: pd.DataFrame, policy: str, other: str) -> Paired:
+    return paired(table[policy].to_numpy(dtype=float), table[other].to_numpy(dtype=float))
 
 
 def _number(value: Any) -> float | None:

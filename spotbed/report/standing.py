@@ -21,6 +21,7 @@ class Standing:
     less_work: list[str] = field(default_factory=list)
     undefined: list[str] = field(default_factory=list)  # without a mean cost
     next_best: str | None = None
+    others: list[str] = field(default_factory=list)  # all that the best was compared with, the cheapest first
 
 
 def standing(data: ComparisonData) -> Standing:
@@ -32,9 +33,9 @@ def standing(data: ComparisonData) -> Standing:
     if not ranked:
         return Standing(None, less_work=less, undefined=undefined)
     best, others = ranked[0][1], [label for _, label in ranked[1:]]
-    tied = [label for label in others if _not_told_apart(difference(data.worlds, best, label, "cost_usd"))]
+    tied = [label for label in others if _not_told_apart(difference(data.worlds, best, label, "cost_usd", others))]
     apart = [label for label in others if label not in tied]
-    return Standing(best, tied, less, undefined, apart[0] if apart else None)
+    return Standing(best, tied, less, undefined, apart[0] if apart else None, others)
 
 
 def _not_told_apart(found: Difference | None) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from spotbed.stats.intervals import Array, Interval, log_ratio_interval, mean_interval, student_quantile
+from spotbed.stats.quantiles import quantile_interval
+from spotbed.stats.several import paired_p
 
 LEAST_WITHOUT_SPREAD = 6  # worlds: the sign test's two-sided 2 x 0.5^n is below 5 % from here on
+ALPHA = 0.05  # of a set of comparisons
 MOST_WORLDS = 1_000_000  # beyond it, "how many more worlds" is answered by None: it will not be resolved
 
 
@@ -22,10 +25,16 @@ class Summary(TypedDict):
     p50: float | None
     p95: float | None
     n: int
+    p50_ci95: list[float | None] | None  # by order statistics; an end that so few worlds cannot give is None
+    p95_ci95: list[float | None] | None
 
 
 class Paired(TypedDict):
-    """Candidate minus and over baseline on the same n worlds; the ratio is that of the means."""
+    """Candidate minus and over baseline on the same n worlds; the ratio is that of the means.
+
+    `p` is that of no difference (Student's, paired); `p_holm` is `p` adjusted for how many policies are compared, where
+    there are several.
+    """
 
     diff_mean: float | None
     diff_ci95: list[float] | None
@@ -33,6 +42,8 @@ class Paired(TypedDict):
     ratio_ci95: list[float] | None
     win_share: float | None
     n: int
+    p: NotRequired[float | None]
+    p_holm: NotRequired[float | None]
 
 
 class Verdict(NamedTuple):
@@ -51,10 +62,13 @@ def summarise(values: npt.ArrayLike) -> Summary:
     defined = _numbers(values)
     defined = defined[np.isfinite(defined)]
     if not len(defined):
-        return Summary(mean=None, ci95=None, p50=None, p95=None, n=0)
+        return Summary(mean=None, ci95=None, p50=None, p95=None, n=0, p50_ci95=None, p95_ci95=None)
     mean = mean_interval(defined)
     p50, p95 = (float(quantile) for quantile in np.quantile(defined, (0.5, 0.95)))
-    return Summary(mean=mean.estimate, ci95=_ends(mean), p50=p50, p95=p95, n=len(defined))
+    ends50, ends95 = (list(quantile_interval(defined, q)) if len(defined) > 1 else None for q in (0.5, 0.95))
+    return Summary(
+        mean=mean.estimate, ci95=_ends(mean), p50=p50, p95=p95, n=len(defined), p50_ci95=ends50, p95_ci95=ends95
+    )
 
 
 def paired(candidate: npt.ArrayLike, baseline: npt.ArrayLike, *, lower_is_better: bool | None = True) -> Paired:
@@ -79,44 +93,61 @@ def paired(candidate: npt.ArrayLike, baseline: npt.ArrayLike, *, lower_is_better
         ratio_ci95=ratio_ends,
         win_share=_win_share(ours, theirs, lower_is_better),
         n=len(ours),
+        p=_known(paired_p(ours - theirs)),
     )
 
 
 def verdict(pair: Paired) -> Verdict:
     """Whether the candidate is lower or higher than the baseline, said only if the interval of the difference says so.
 
-    Where all worlds differ by the same amount there is no spread to make an interval from; the sign test decides.
+    Where several policies are compared, `p_holm` must say so too. Where all worlds differ by the same amount there is
+    no spread to make an interval from; the sign test decides.
     """
     difference, ends, worlds = pair["diff_mean"], pair["diff_ci95"], pair["n"]
     if difference is None or ends is None:
         return Verdict("not resolved", None)
     low, high = ends
+    comparisons = _comparisons(pair)
     if low == high:
-        return _verdict_without_spread(difference, worlds)
-    if low > 0.0 or high < 0.0:
+        return _verdict_without_spread(difference, worlds, comparisons)
+    p_holm = pair.get("p_holm")
+    if (low > 0.0 or high < 0.0) and (p_holm is None or p_holm <= ALPHA):
         return Verdict("lower" if high < 0.0 else "higher", None)
     towards_zero = difference - low if difference > 0.0 else high - difference
-    return Verdict("not resolved", _more_worlds(abs(difference), towards_zero, worlds))
+    return Verdict("not resolved", _more_worlds(abs(difference), towards_zero, worlds, comparisons))
 
 
-def _verdict_without_spread(difference: float, worlds: int) -> Verdict:
+def _comparisons(pair: Paired) -> float:
+    """By how many the p-value was multiplied for the number of policies."""
+    p, p_holm = pair.get("p"), pair.get("p_holm")
+    return max(1.0, p_holm / p) if p and p_holm is not None else 1.0
+
+
+def _verdict_without_spread(difference: float, worlds: int, comparisons: float) -> Verdict:
     if difference == 0.0:
         return Verdict("not resolved", None)
-    if worlds < LEAST_WITHOUT_SPREAD:
-        return Verdict("not resolved", LEAST_WITHOUT_SPREAD - worlds)
+    least = LEAST_WITHOUT_SPREAD + math.ceil(math.log2(comparisons))
+    if worlds < least:
+        return Verdict("not resolved", least - worlds)
     return Verdict("lower" if difference < 0.0 else "higher", None)
 
 
-def _more_worlds(difference: float, half_width: float, worlds: int) -> int | None:
-    """How many worlds more make the half width, which shrinks as Student's t / sqrt(n), smaller than the difference."""
+def _more_worlds(difference: float, half_width: float, worlds: int, comparisons: float = 1.0) -> int | None:
+    """How many worlds more make the half width, which shrinks as Student's t / sqrt(n), smaller than the difference.
+
+    With several comparisons the quantile is Bonferroni's for as many.
+    """
+    from scipy.special import stdtrit
+
     spread = half_width * math.sqrt(worlds) / student_quantile(worlds - 1)
 
     def resolved(count: int) -> bool:
-        return student_quantile(count - 1) * spread / math.sqrt(count) < difference
+        quantile = float(stdtrit(count - 1, 1.0 - ALPHA / 2 / comparisons))
+        return quantile * spread / math.sqrt(count) < difference
 
     if not resolved(MOST_WORLDS):
         return None
-    unresolved, enough = worlds, MOST_WORLDS
+    unresolved, enough = worlds, MOST_WORLDS  # the interval and the p-value may differ a little: at least one more
     while enough - unresolved > 1:
         middle = (unresolved + enough) // 2
         if resolved(middle):
@@ -132,6 +163,10 @@ def _numbers(values: npt.ArrayLike) -> Array:
     if numbers.ndim != 1:
         raise ValueError(f"one number per world is needed, not an array of shape {numbers.shape}")
     return numbers
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _ends(interval: Interval) -> list[float] | None:
