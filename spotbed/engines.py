@@ -18,7 +18,7 @@ Name = Literal["local", "dask", "ray"]
 Batches = Generator[list[tuple[int, Kept]], None, None]
 _BATCHES_PER_PROCESS = 8  # few enough to be cheap, many enough to share evenly
 _WAVE = 2  # batches for each process of a Ray cluster that are waited for together: joblib gets them only so
-_PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
+PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
 _PACKAGES = {"dask": "distributed", "ray": "ray"}
 _NOTHING_LOST = "the worlds that were finished before"
 
@@ -99,10 +99,21 @@ def _with_dask(items: Sequence[Item], baggage: Any, engine: Engine) -> Batches:
     with _dask_client(engine) as client:
         batches = _batches(items, sum(client.ncores().values()))
         sent = (joblib.delayed(run_there)(baggage, parcels_of(batch, first)) for first, batch in batches)
-        with joblib.parallel_config(backend="dask", client=client, scatter=[baggage], pure=False):
+        with joblib.parallel_config(backend=_dask_backend(client, baggage)):
             parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
             with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done, _told_of_dask(engine):
                 yield from done
+
+
+def _dask_backend(client: Any, baggage: Any) -> Any:
+    """joblib's own, which leaves a cluster of one core alone and runs everything here: ours does not."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):  # type: ignore[misc] # joblib has no types
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+    return Backend(client=client, scatter=[baggage], pure=False)
 
 
 @contextlib.contextmanager
@@ -112,7 +123,7 @@ def _dask_client(engine: Engine) -> Iterator[Any]:
 
     try:
         if engine.scheduler is not None:
-            client = distributed.Client(engine.scheduler, timeout=_PATIENCE_S, set_as_default=False)
+            client = distributed.Client(engine.scheduler, timeout=PATIENCE_S, set_as_default=False)
         else:
             local = {"n_workers": engine.cores, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
             client = distributed.Client(set_as_default=False, **local)
@@ -120,9 +131,9 @@ def _dask_client(engine: Engine) -> Iterator[Any]:
         raise _unreachable(engine, error) from error
     with contextlib.closing(client):
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE_S)
+            client.wait_for_workers(1, timeout=PATIENCE_S)
         except TimeoutError as error:
-            what = f"The Dask scheduler at {engine.scheduler} has no worker after {_PATIENCE_S:g} s."
+            what = f"The Dask scheduler at {engine.scheduler} has no worker after {PATIENCE_S:g} s."
             how = f"start workers (dask worker {engine.scheduler} --nthreads 1), and give the same command again."
             raise OutsideError(what, _NOTHING_LOST, how) from error
         yield client
