@@ -49,6 +49,8 @@ class AttemptWorld(JobWorld):
         if worker.pool.factor:
             factor = worker.factor = worker.pool.factor.get(klass, 1.0)
             work_ms = work_ms if factor == 1.0 else round(work_ms * factor)
+        elif worker.factor != 1.0:
+            worker.factor = 1.0  # a gang that spread over pools had the pace of the slowest
         if base_ms:
             overhead_ms += self._restore_ms
             self.operations["restore"] += 1

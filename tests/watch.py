@@ -14,7 +14,8 @@ from typing import Any
 from scheduler import commands as say
 from scheduler import events as hear
 from scheduler.observation import ClassCount
-from scheduler.policies.retry import FullJitter
+from scheduler.policies.retry import Immediate
+from scheduler.policies.retry.backoff import Backoff
 from scheduler.policies.scale import BacklogAndBusy
 from scheduler.policy import FleetView, Policy
 from sim.inputs import WorldInputs
@@ -173,8 +174,9 @@ class Watch(Journal):
             return
         job.failures += 1
         retry = self.policy.retry
-        spent = isinstance(retry, FullJitter) and job.delayed_ms >= retry.budget_ms
-        if job.failures > job.retries or spent:
+        spent = isinstance(retry, Backoff) and job.delayed_ms >= retry.budget_ms
+        may_give_up = not isinstance(retry, Immediate | Backoff) and say.GiveUp in kinds
+        if job.failures > job.retries or spent or may_give_up:
             self._into(name, job, "failed", kinds)
         else:
             self._into(name, job, "delayed" if say.Delay in kinds else "queued", kinds)
@@ -313,7 +315,8 @@ class Watch(Journal):
             demand("I6", by_pool[pool.id] <= max(0, room), pool.id, "has room for", room, "not", by_pool[pool.id])
         if self.policy.move.moves:  # moves shift work between classes before the launches
             queued = sum(need.queued for need in seen.classes) + routed
-            demand("scale", wanted.total() <= queued, queued, "jobs wait or move, and", wanted, "are launched")
+            fits = wanted.total() <= queued or getattr(self.policy.scale, "steady", False)  # that holds a reserve
+            demand("scale", fits, queued, "jobs wait or move, and", wanted, "are launched")
             return
         for need in seen.classes:
             missing = self._missing(FleetView(event.at_ms, seen, {}), need)

@@ -12,13 +12,49 @@ import numpy as np
 from faulty import RARE
 from hypothesis import strategies as st
 
-from scheduler.policies.move import Greedy, Stay, UniformProgress
+from scheduler.policies.move import (
+    Greedy,
+    NextSpotOracle,
+    ShiftedGreedy,
+    Stay,
+    TimeSliced,
+    UniformProgress,
+    UniformProgressLiteral,
+)
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
-from scheduler.policies.place import Diversified, LowestPrice, OnDemandFallback, PriceCapacityOptimized
+from scheduler.policies.place import (
+    CheapestRun,
+    Delegated,
+    Diversified,
+    EvenOverZones,
+    LowestPrice,
+    OnDemandFallback,
+    PriceCapacityOptimized,
+    ShortOnSpot,
+    SpotHedge,
+)
 from scheduler.policies.presets import PRESETS
-from scheduler.policies.protect import Continuous, Daly, NoProtection, OnNotice, Periodic
-from scheduler.policies.retry import FullJitter, Immediate
-from scheduler.policies.scale import BacklogAndBusy, DrainTime, VisibleBacklog
+from scheduler.policies.protect import AgeAware, Continuous, Daly, NoProtection, OnNotice, Periodic, Young
+from scheduler.policies.retry import (
+    DeadLetter,
+    DecorrelatedJitter,
+    EqualJitter,
+    FullJitter,
+    Immediate,
+    Rules,
+    Sideline,
+    TokenBucket,
+)
+from scheduler.policies.scale import (
+    BacklogAndBusy,
+    DeadlineAware,
+    DrainTime,
+    HourOfDay,
+    StaticStability,
+    StepBands,
+    TargetBacklog,
+    VisibleBacklog,
+)
 from scheduler.policy import Policy
 from scheduler.settings import Settings
 from sim.door import FAULTS as AT_THE_DOOR
@@ -294,9 +330,34 @@ PLACES = (
     Diversified(on_demand_floor=0.3),
     OnDemandFallback(after_wait_ms=10 * MINUTE, after_interruptions=2),
     OnDemandFallback(base=LowestPrice(), after_wait_ms=0, after_interruptions=1),
+    SpotHedge(),
+    EvenOverZones("any"),
+    CheapestRun("c5=2", "any"),
+    ShortOnSpot(mtbf_ms=HOUR),
+    Delegated("capacity-optimized"),
 )
-SCALES = (BacklogAndBusy(), BacklogAndBusy(max_workers=6), VisibleBacklog(), DrainTime(target_ms=20 * MINUTE))
-RETRIES = (Immediate(), FullJitter(), FullJitter(base_ms=60_000, budget_ms=90_000))
+SCALES = (
+    BacklogAndBusy(),
+    BacklogAndBusy(max_workers=6),
+    VisibleBacklog(),
+    DrainTime(target_ms=20 * MINUTE),
+    TargetBacklog(),
+    StepBands(),
+    DeadlineAware(),
+    HourOfDay("0=1 1=3"),
+    StaticStability(2),
+)
+RETRIES = (
+    Immediate(),
+    FullJitter(),
+    FullJitter(base_ms=60_000, budget_ms=90_000),
+    EqualJitter(),
+    DecorrelatedJitter(),
+    TokenBucket(capacity=20),
+    Rules("1*=exit"),
+    Sideline(after=1, aside_ms=20 * MINUTE),
+    DeadLetter(),
+)
 PROTECTS = (
     NoProtection(),
     OnNotice(),
@@ -305,8 +366,19 @@ PROTECTS = (
     Periodic(every_ms=MINUTE),
     Daly(),
     Continuous(),
+    Young(),
+    AgeAware(),
 )
-MOVES = (Greedy(), Greedy(available="now"), UniformProgress(), UniformProgress(available="now", avoid_ms=0))
+MOVES = (
+    Greedy(),
+    Greedy(available="now"),
+    UniformProgress(),
+    UniformProgress(available="now", avoid_ms=0),
+    UniformProgressLiteral(),
+    TimeSliced(),
+    ShiftedGreedy(),
+    NextSpotOracle(((0, HOUR), (2 * HOUR, 9 * HOUR))),
+)
 DECOUPLED = tuple(name for name, (_, architecture, _) in PRESETS.items() if architecture == "decoupled")
 
 
