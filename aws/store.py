@@ -223,10 +223,10 @@ class Store:
         item = self.read(self.tables.jobs, {"job_id": job_id})
         return None if item is None else JobRow(unpacked(item["state"]), int(item["version"]), item)
 
-    def candidates(self, queue_class: str) -> list[str]:
+    def candidates(self, queue_class: str, most: int = PAGE) -> list[str]:
         """The ids of the first jobs that wait in a class, in queue order."""
         found = self.query(
-            self.tables.jobs, "by_class", "#c = :c", {":c": queue_class}, {"#c": "queue_class"}, limit=PAGE
+            self.tables.jobs, "by_class", "#c = :c", {":c": queue_class}, {"#c": "queue_class"}, limit=most
         )
         return [item["job_id"] for item in found]
 

@@ -8,13 +8,14 @@ Whatever breaks off in between is done again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aws import jobs, licences
 from aws.classes import merged, served_by
 from aws.control import Control
-from aws.store import Item, JobRow, WorkerRow, Write, packed, unpacked
+from aws.store import PAGE, Item, JobRow, WorkerRow, Write, packed, unpacked
 from scheduler import worker as worker_role
 from scheduler.commands import (
     Checkpoint,
@@ -30,6 +31,7 @@ from scheduler.commands import (
     command_id,
 )
 from scheduler.events import DONE, JobClaimed, Lost, NothingToClaim, TimerFired
+from scheduler.policy import RankView
 from scheduler.worker import BOOT, Badge, Worker
 
 # Which counter a worker is in, by its phase; one that claims or leaves stays where it was.
@@ -251,10 +253,7 @@ def claim(control: Control, row: WorkerRow, identity: str) -> None:
     """Take the first job that this worker can run, in one transaction with the answer in its inbox."""
     pool, hook_answers = control.pools[row.pool], True
     for queue_class in served_by(pool, control.store.counters()):
-        for job_id in control.store.candidates(queue_class):
-            found = control.store.job(job_id)
-            if found is None or found.record.phase != "queued" or licences.PARKED in found.item:
-                continue
+        for found in _first_jobs(control, queue_class):
             if found.record.ticket.spec.licences:
                 if not hook_answers:
                     continue
@@ -266,6 +265,26 @@ def claim(control: Control, row: WorkerRow, identity: str) -> None:
                 return
     answer = packed(NothingToClaim(control.now_ms()))
     control.store.append_event(row.name, identity, answer)
+
+
+def _first_jobs(control: Control, queue_class: str) -> Iterator[JobRow]:
+    """The first jobs that wait in a class, as the order policy ranks them if it does; else in the order of the index,
+    and each is read when its turn comes."""
+    order: Any = control.policy.order
+    rank = getattr(order, "rank", None)
+    names = control.store.candidates(queue_class, PAGE if rank is None else order.first)
+    rows = (row for row in map(control.store.job, names) if row is not None and _waits(row))
+    if rank is None:
+        yield from rows
+        return
+    by_id = {row.record.ticket.id: row for row in rows}
+    jobs = [row.record for row in by_id.values()]
+    ranked = rank(RankView(control.now_ms()), jobs) if len(jobs) > 1 else jobs
+    yield from (by_id[job.ticket.id] for job in ranked)
+
+
+def _waits(row: JobRow) -> bool:
+    return row.record.phase == "queued" and licences.PARKED not in row.item
 
 
 def _claimed(control: Control, row: WorkerRow, identity: str, found: JobRow) -> bool:

@@ -14,7 +14,7 @@ A head node that is down hears nothing: whoever drives it keeps the events until
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TypeAlias
 
@@ -32,10 +32,12 @@ from scheduler.central_record import (
     JobWithdrawn,
     QueueClass,
     QueueView,
+    Reserve,
     Running,
     Select,
     Site,
     SlotsChanged,
+    Waiting,
     in_order,
 )
 from scheduler.commands import SetTimer
@@ -69,6 +71,7 @@ def _central(
     backlogs: tuple[Backlog, ...] | None = None,
     running: Ordered | None = None,
     licences: tuple[tuple[str, int], ...] | None = None,
+    ran_ms: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Central:
     """The state with some fields replaced: `dataclasses.replace` takes four times as long."""
     return Central(
@@ -82,6 +85,7 @@ def _central(
         central.backlogs if backlogs is None else backlogs,
         central.running if running is None else running,
         central.licences if licences is None else licences,
+        central.ran_ms if ran_ms is None else ran_ms,
     )
 
 
@@ -116,20 +120,29 @@ def _with_licences(central: Central, taken: tuple[tuple[str, int], ...], times: 
 
 
 def job_queued(central: Central, event: JobQueued, policy: Policy) -> Result:
-    before = _backlog(central, event.badge)
+    job, before = _predicted(central, event.job, policy), _backlog(central, event.badge)
     many = len(before.fresh) == _MOST_FRESH
-    fresh = () if many or before.picked is None else (*before.fresh, event.job)
-    after = Backlog(before.badge, before.waiting.add(event.job), before.picked, fresh)
+    fresh = () if many or before.picked is None else (*before.fresh, job)
+    after = Backlog(before.badge, before.waiting.add(job), before.picked, fresh, before.promised)
     return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=many)
+
+
+def _predicted(central: Central, job: Waiting, policy: Policy) -> Waiting:
+    """The job as the order policy predicts it, if it does."""
+    predict = getattr(policy.order, "predict", None)
+    if predict is None:
+        return job
+    estimate_ms = predict((central.ran_ms or {}).get(job.user, ()), job.estimate_ms)
+    return Waiting(job.place, job.job, job.slots, estimate_ms, job.submit_ms, job.user, job.estimate_ms)
 
 
 def job_withdrawn(central: Central, event: JobWithdrawn, policy: Policy) -> Result:
     """Without the picked job, another may be next."""
     before = _backlog(central, event.badge)
     if before.picked is not None and before.picked.place == event.job.place:
-        after = Backlog(before.badge, before.waiting)
+        after = Backlog(before.badge, before.waiting, promised=before.promised)
     else:
-        after = Backlog(before.badge, before.waiting.remove(event.job), before.picked)
+        after = Backlog(before.badge, before.waiting.remove(event.job), before.picked, (), before.promised)
     return _armed(_central(central, backlogs=_with_backlog(central, after)), stirred=True)
 
 
@@ -140,8 +153,15 @@ def job_ended(central: Central, event: JobEnded, policy: Policy) -> Result:
         sites=_with_slots(central.sites, ended.sites, -1),
         running=central.running.remove(ended),
         licences=_with_licences(central, ended.licences, -1),
+        ran_ms=_learnt(central, event) if hasattr(policy.order, "predict") else None,
     )
     return _armed(left, stirred=True)
+
+
+def _learnt(central: Central, event: JobEnded) -> Mapping[str, tuple[int, ...]]:
+    """With what this job ran among the last two of its user."""
+    known, ended = central.ran_ms or {}, event.running
+    return {**known, ended.user: (*known.get(ended.user, ())[-1:], event.at_ms - ended.start_ms)}
 
 
 def slots_changed(central: Central, event: SlotsChanged, policy: Policy) -> Result:
@@ -163,6 +183,7 @@ def head_recovered(central: Central, event: HeadRecovered, policy: Policy) -> Re
 def dispatch_ready(central: Central, event: DispatchReady, policy: Policy) -> Result:
     """The pass: dispatch until nothing more may start, or the head node is busy."""
     select: Select = getattr(policy.order, "select", in_order)
+    reserve: Reserve | None = getattr(policy.order, "reserve", None)
     now_ms, refused, held = event.at_ms, set[str](), set[str]()
     commands: list[CentralCommand] = []
     central = _central(central, armed=False)
@@ -176,7 +197,7 @@ def dispatch_ready(central: Central, event: DispatchReady, policy: Policy) -> Re
         if offer is None:
             break
         site, backlog = offer
-        central, dispatched, served = _serve(central, site, backlog, held, now_ms, select)
+        central, dispatched, served = _serve(central, site, backlog, held, now_ms, reserve or select)
         commands += dispatched
         if served:
             refused.add(backlog.badge.id)
@@ -190,8 +211,10 @@ def _rested(backlog: Backlog, picks: bool) -> Backlog:
     """The backlog after a pass. Where the head node picks, the next job is fixed now."""
     if picks and backlog.picked is None and backlog.waiting.size:
         picked = backlog.waiting.first
-        return Backlog(backlog.badge, backlog.waiting.remove(picked), picked)
-    return Backlog(backlog.badge, backlog.waiting, backlog.picked) if backlog.fresh else backlog
+        return Backlog(backlog.badge, backlog.waiting.remove(picked), picked, (), backlog.promised)
+    if not backlog.fresh:
+        return backlog
+    return Backlog(backlog.badge, backlog.waiting, backlog.picked, (), backlog.promised)
 
 
 def _next_offer(central: Central, refused: set[str], held: set[str]) -> tuple[Site, Backlog] | None:
@@ -242,14 +265,17 @@ def licences_free(central: Central, badge: QueueClass) -> bool:
 
 
 def _serve(
-    central: Central, site: Site, backlog: Backlog, held: set[str], now_ms: int, select: Select
+    central: Central, site: Site, backlog: Backlog, held: set[str], now_ms: int, choose: Select | Reserve
 ) -> tuple[Central, list[CentralCommand], bool]:
     """Start what the order policy selects of this class, on this site first, or only the first of them where other
     classes or a busy head node may change what comes next. Also tells whether that was all."""
     badge = backlog.badge
     usable = [site, *(each for each in central.sites if _may_use(each, badge, held) and each is not site)]
     one = bool(central.gap_us or badge.licences or len(central.backlogs) > 1)
-    starts = tuple(islice(select(_view(central, backlog, usable, now_ms)), 1 if one else None))
+    chosen, promised = choose(_view(central, backlog, usable, now_ms)), backlog.promised
+    if isinstance(chosen, tuple):
+        chosen, promised = chosen
+    starts = tuple(islice(chosen, 1 if one else None))
     dispatched: list[CentralCommand] = []
     waiting, picked, sites, running = backlog.waiting, backlog.picked, central.sites, central.running
     free = {each.id: each.free for each in usable}
@@ -260,18 +286,27 @@ def _serve(
             waiting = waiting.remove(job)
         end_ms = now_ms + job.estimate_ms if job.estimate_ms >= 0 else UNKNOWN_MS
         started = Running((end_ms, job.place[1]), job.job, job.slots, _take(free, job.slots), badge.licences)
+        if job.limit_ms >= 0 or job.user:
+            started = _remembered(started, job, now_ms)
         sites, running = _with_slots(sites, started.sites, 1), running.add(started)
         dispatched.append(Dispatch(started))
     after = _central(
         central,
         sites=sites,
         running=running,
-        backlogs=_with_backlog(central, Backlog(badge, waiting, picked, backlog.fresh)),
+        backlogs=_with_backlog(central, Backlog(badge, waiting, picked, backlog.fresh, promised)),
         ready_us=_busy_until_us(central, now_ms, len(dispatched)),
         licences=_with_licences(central, badge.licences, len(dispatched)),
         stirred=central.stirred or bool(dispatched),
     )
     return after, dispatched, not (one and starts)
+
+
+def _remembered(started: Running, job: Waiting, now_ms: int) -> Running:
+    """With what a prediction needs of it later."""
+    limit_ms = now_ms + job.limit_ms if job.limit_ms >= 0 else UNKNOWN_MS
+    place, sites, licences = started.place, started.sites, started.licences
+    return Running(place, started.job, started.slots, sites, licences, job.user, now_ms, limit_ms)
 
 
 def _may_use(site: Site, badge: QueueClass, held: set[str]) -> bool:
@@ -284,7 +319,8 @@ def _view(central: Central, backlog: Backlog, usable: list[Site], now_ms: int) -
     if not served.issuperset(site.id for site in central.sites):
         running = tuple(each for each in central.running if any(site in served for site, _ in each.sites))
     new = None if central.stirred or backlog.picked is None else backlog.fresh
-    return QueueView(now_ms, sum(site.free for site in usable), running, backlog.picked, backlog.waiting, new)
+    free, promised = sum(site.free for site in usable), backlog.promised or {}
+    return QueueView(now_ms, free, running, backlog.picked, backlog.waiting, new, promised)
 
 
 def _take(free: dict[str, int], slots: int) -> tuple[tuple[str, int], ...]:

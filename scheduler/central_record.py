@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from scheduler.commands import SetTimer
@@ -10,6 +11,8 @@ from scheduler.ordered import Ordered
 from scheduler.record import record
 
 UNKNOWN_MS = 1 << 60  # the end of a job without an estimate
+
+_NONE: Mapping[str, float] = MappingProxyType({})
 
 
 # What it knows ------------------------------------------------------------------------------------------------------
@@ -32,6 +35,8 @@ class Waiting:
     slots: int
     estimate_ms: int  # -1: none
     submit_ms: int
+    user: str = ""
+    limit_ms: int = -1  # what it asks for, where `estimate_ms` is a prediction
 
 
 @record
@@ -43,6 +48,9 @@ class Running:
     slots: int
     sites: tuple[tuple[str, int], ...]
     licences: tuple[tuple[str, int], ...] = ()
+    user: str = ""
+    start_ms: int = 0
+    limit_ms: int = UNKNOWN_MS  # when it ends by what it asks for, where `place` has a prediction
 
 
 @record
@@ -57,12 +65,13 @@ class Site:
 @record
 class Backlog:
     """What waits of one class. `picked` is next, and not among `waiting`; `fresh` has come since the last pass, and is
-    kept while a job is picked and there are few of them."""
+    kept while a job is picked and there are few of them. `promised` are reservations, of an order that makes them."""
 
     badge: QueueClass
     waiting: Ordered = Ordered()
     picked: Waiting | None = None
     fresh: tuple[Waiting, ...] = ()
+    promised: Mapping[str, float] | None = None
 
     @property
     def first(self) -> Waiting | None:
@@ -86,6 +95,7 @@ class Central:
     backlogs: tuple[Backlog, ...] = ()
     running: Ordered = Ordered()  # by the ends of the estimates
     licences: tuple[tuple[str, int], ...] = ()  # free ones
+    ran_ms: Mapping[str, tuple[int, ...]] | None = None  # user -> what the last two jobs ran, if the order predicts
 
 
 # What it hears ------------------------------------------------------------------------------------------------------
@@ -166,6 +176,7 @@ class QueueView(NamedTuple):
     picked: Waiting | None
     waiting: Ordered
     new: tuple[Waiting, ...] | None
+    promised: Mapping[str, float] = _NONE
 
     def in_order(self) -> Iterator[Waiting]:
         """All that waits, the picked job first."""
@@ -175,6 +186,7 @@ class QueueView(NamedTuple):
 
 
 Select: TypeAlias = Callable[[QueueView], Iterable[Waiting]]
+Reserve: TypeAlias = Callable[[QueueView], tuple[Sequence[Waiting], Mapping[str, float]]]
 
 
 def in_order(view: QueueView) -> Iterator[Waiting]:

@@ -120,8 +120,10 @@ SOURCES: dict[str, Source] = {
 
 # What a policy may need that is no field of an observation -> why the fleet on AWS cannot have it.
 FUTURE, INSTANCE_AGE, SHARED_BUCKET = "the future", "the age of the instance", "one bucket for all jobs"
+TENANT_USE = "what each tenant uses"
 NOT_HAD: dict[str, str] = {
     FUTURE: "which nobody has: it is a yardstick for simulations",
     INSTANCE_AGE: "which the simulator tells, and the functions on AWS do not yet",
+    TENANT_USE: "which the simulator counts, and the functions on AWS do not yet",
     SHARED_BUCKET: "which the simulator keeps, and the functions on AWS do not yet",
 }

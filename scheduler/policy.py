@@ -6,6 +6,7 @@ A policy sees only what it is given: a job's record, or a `FleetView`. It has no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
 from scheduler.events import JobClaimed
@@ -35,8 +36,32 @@ class FleetView(NamedTuple):
     room: Mapping[str, int]
 
 
+class TenantUse(NamedTuple):
+    """What a tenant uses: jobs in flight, the time of its attempts (which decays with the order's half-life), and the
+    estimated work that was started for it since somebody last waited for a job of this tenant in vain."""
+
+    in_flight: int
+    used_ms: float
+    served_ms: int
+
+
+NO_USE = TenantUse(0, 0.0, 0)
+
+
+class RankView(NamedTuple):
+    """What `rank` sees beside the jobs. `tenants` is empty unless the order needs it."""
+
+    now_ms: int
+    tenants: Mapping[str, TenantUse] = MappingProxyType({})
+
+
 class Order(Protocol):
-    """Which waiting job next? A static sort key: the lowest is first; equal keys go by submission."""
+    """Which waiting job next? A static sort key: the lowest is first; equal keys go by submission.
+
+    An order with `rank(view, jobs)` sorts the `first` jobs of the index again when a worker claims: the first of them
+    that can be had is claimed. One with `select(view)`, or `reserve(view)`, sees the whole queue (architecture
+    central).
+    """
 
     def key(self, job: Job) -> float: ...
 

@@ -147,7 +147,8 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         queue = self.index.class_of(ticket.spec, command.purchase)
         badge = self.badges.get(queue) or self.badges.setdefault(queue, self._badge(queue))
         left_ms = -1 if ticket.estimate_ms < 0 else index.work_left_ms(record)
-        self.head.queue(badge, Waiting((command.key, number), ticket.id, queue.seats, left_ms, ticket.submit_ms))
+        place = (command.key, number)
+        self.head.queue(badge, Waiting(place, ticket.id, queue.seats, left_ms, ticket.submit_ms, self._user_of(number)))
 
     def _badge(self, queue: index.QueueClass) -> QueueClass:
         """What the head node knows of a class. A gang for which all its pools together are too small runs nowhere."""
@@ -156,6 +157,10 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
         sites = tuple(pool.spec.id for pool in pools) if fits else ()
         licences = "".join(f"|{name}:{count}" for name, count in queue.licences)
         return QueueClass(f"{queue.demand.key}|{queue.seats}{licences}", sites, queue.size, queue.licences)
+
+    def _user_of(self, number: int) -> str:
+        users = self.work.user if hasattr(self.policy.order, "predict") else None
+        return "" if users is None else str(users[number])
 
     def _leave_index(self, record: Job) -> None:
         super()._leave_index(record)

@@ -30,9 +30,10 @@ class ClusterWorld(HeadedWorld):
         slots = inputs.work.slots
         assert not len(slots) or int(slots.max()) <= inputs.cluster_slots, "a job is larger than the cluster"
         self.operations = {"submit": 0, "dead_letter": 0}
+        self.users = inputs.work.user if hasattr(policy.order, "predict") else None
         self.badges: dict[tuple[tuple[str, int], ...], QueueClass] = {}
         self.busy_slots = 0
-        state = first_state(inputs.head_node, inputs.licences, picks=True)
+        state = first_state(inputs.head_node, inputs.licences, picks=not hasattr(policy.order, "rank"))
         self.head = Head(inputs.head_node, state, self.clock, policy, journal, self._dispatch, self._sample)
         self.last_sample_ms = -policy.settings.tick_ms
 
@@ -53,9 +54,9 @@ class ClusterWorld(HeadedWorld):
         ticket = self.records[number].ticket
         licences = ticket.spec.licences
         badge = self.badges.get(licences) or self.badges.setdefault(licences, _badge(licences))
-        self.head.queue(
-            badge, Waiting((command.key, number), ticket.id, ticket.slots, ticket.estimate_ms, ticket.submit_ms)
-        )
+        user = "" if self.users is None else str(self.users[number])
+        place = (command.key, number)
+        self.head.queue(badge, Waiting(place, ticket.id, ticket.slots, ticket.estimate_ms, ticket.submit_ms, user))
 
     def _leave_index(self, record: Job) -> None:
         self.head.withdraw(record.ticket.id)

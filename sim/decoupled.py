@@ -67,6 +67,7 @@ from sim.inputs import WorldInputs
 from sim.instances import COUNTERS, NOT_YET, PASSING, LiveInstance, LivePool, LiveWorker
 from sim.jobs import handlers_of
 from sim.observe import Counters, observe
+from sim.ranked import Ranked
 from sim.running import AttemptWorld
 from sim.services import MASK, SPREAD_EPOCH, SPREAD_JOB, row
 from sim.troubles import Troubles
@@ -130,6 +131,7 @@ class DecoupledWorld(AttemptWorld):
             BudgetReached: self._budget_reached,
         }
         self.door = Door(self)
+        self.ranked = self._ranked()
         self.gangs = Gangs(self) if self.index.gangs else None
         self.troubles = Troubles(self)
         self.counters = Counters(self)
@@ -143,6 +145,14 @@ class DecoupledWorld(AttemptWorld):
         self._has_ended = groups.has_ended  # type: ignore[method-assign]
         self._hears = groups.hears  # type: ignore[method-assign]
         self._perform_job[ReleaseDependants] = groups.release
+
+    def _ranked(self) -> Ranked | None:
+        """What ranks the first jobs of the index again, for an order that wants it."""
+        if not hasattr(self.policy.order, "rank"):
+            return None
+        ranked = Ranked(self)
+        self._choose = ranked.choose
+        return ranked
 
     # the run ----------------------------------------------------------------------------------------------------
     def run(self) -> metering.Tally:
@@ -385,7 +395,7 @@ class DecoupledWorld(AttemptWorld):
                 groups.setdefault(queue.size, []).append(queue)
         pool.classes = [groups[size] for size in sorted(groups, reverse=True)]
         served = [queue for group in pool.classes for queue in group]
-        is_plain = len(served) == 1 and not served[0].licences and self.gangs is None
+        is_plain = len(served) == 1 and not served[0].licences and self.gangs is None and self.ranked is None
         pool.only_class = served[0] if is_plain else None
         pool.classes_version = self.index.version
 

@@ -51,6 +51,7 @@ class Head:
         self.state, self.clock, self.policy, self.journal = state, clock, policy, journal
         self.dispatch, self.after_pass = dispatch, after_pass
         self.waiting: dict[str, JobQueued] = {}
+        self.each_event = getattr(policy.order, "each_event", False)  # no pass is put off to the end of the moment
         self.up_ms = 0  # when it is up again
         self._missed: list[tuple[Callable[[Any], None], Any]] = []
         for at_ms, for_ms in node.fails:
@@ -86,7 +87,9 @@ class Head:
         if self.journal is not None:
             self.journal.step("central", "head", event, commands)
         for command in commands:
-            if isinstance(command, SetTimer):
+            if isinstance(command, SetTimer) and command.after_ms == 0 and self.each_event:
+                self._pass(None)
+            elif isinstance(command, SetTimer):
                 self.clock.at(self.clock.now_ms + command.after_ms, TIMER, self._pass, None)
             else:
                 del self.waiting[command.running.job]

@@ -99,6 +99,18 @@ class QueueClass:
             self.work_ms -= left_ms
         return number, record
 
+    def take(self, most: int, records: Mapping[int, Job]) -> list[tuple[float, int]]:
+        """Take out the entries of the first jobs that wait, in order; `put_back` follows."""
+        taken = list[tuple[float, int]]()
+        while len(taken) < most and self.first(records) is not None:
+            run, heap = self.run, self.heap
+            taken.append(run.popleft() if not heap or (run and run[0] < heap[0]) else heappop(heap))
+        return sorted(taken)
+
+    def put_back(self, entries: list[tuple[float, int]]) -> None:
+        """What was taken, before all else. When the first of them is not the lowest, it is popped next."""
+        self.run.extendleft(reversed(entries))
+
     def leave(self, work_ms: int) -> None:
         """A job leaves before its turn, with so much work left; its entry is skipped when it comes up."""
         self.voids += 1

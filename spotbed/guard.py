@@ -17,6 +17,7 @@ from typing import Any
 
 from scheduler import record
 from scheduler.central_record import QueueView, Waiting
+from scheduler.job_record import Job
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON, FleetView
 from spotbed.errors import Problem, SpotbedError
 from spotbed.scenario.problems import render, shown
@@ -84,6 +85,11 @@ def _launches(answer: Any, seen: Any) -> str | None:
     return None if good else f"a list of (pool, how many), with pools of {', '.join(seen.room)}"
 
 
+def _ranked(answer: Any, seen: Any) -> str | None:
+    good = isinstance(answer, Sequence) and len(answer) > 0 and all(isinstance(job, Job) for job in answer)
+    return None if good else "the jobs that it was given, in another order"
+
+
 def _starts(answer: Any, seen: Any) -> str | None:
     good = isinstance(answer, Sequence) and all(isinstance(job, Waiting) for job in answer)
     good = good and sum(job.slots for job in answer) <= seen.free
@@ -97,6 +103,7 @@ def _one_of(words: Sequence[str]) -> Expected:
 _EXPECTED: Mapping[str, Expected] = {
     "key": _number,
     "select": _starts,
+    "rank": _ranked,
     "route": _routing,
     "choose": _launches,
     "desired": _count,

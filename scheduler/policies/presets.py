@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scheduler.policies.backfill import Easy
 from scheduler.policies.move import (
     Greedy,
     NextSpotOracle,
@@ -14,11 +13,34 @@ from scheduler.policies.move import (
     UniformProgress,
     UniformProgressLiteral,
 )
-from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
+from scheduler.policies.order import (
+    F1,
+    F2,
+    F3,
+    F4,
+    Conservative,
+    DeficitRoundRobin,
+    EarliestDeadlineFirst,
+    Easy,
+    EasyPlusPlus,
+    EasySjbf,
+    FairShare,
+    Fifo,
+    LeastLaxityFirst,
+    NewestPastAge,
+    NoisyTenants,
+    PriorityWithAgeing,
+    ShortestJobFirst,
+    TenantLimit,
+    TimeToLive,
+    Unicep,
+    Wfp3,
+)
 from scheduler.policies.place import (
     ON_DEMAND,
     CapacityOptimized,
     CheapestRun,
+    Delegated,
     Diversified,
     EvenOverZones,
     LowestPrice,
@@ -66,6 +88,22 @@ PARTS: Mapping[str, Mapping[str, type]] = {
         "sjf": ShortestJobFirst,
         "edf": EarliestDeadlineFirst,
         "easy": Easy,
+        "easy-sjbf": EasySjbf,
+        "easy++": EasyPlusPlus,
+        "conservative": Conservative,
+        "least-laxity": LeastLaxityFirst,
+        "newest-past-age": NewestPastAge,
+        "ttl": TimeToLive,
+        "tenant-limit": TenantLimit,
+        "fair-share": FairShare,
+        "deficit-round-robin": DeficitRoundRobin,
+        "noisy-tenants": NoisyTenants,
+        "wfp3": Wfp3,
+        "unicep": Unicep,
+        "f1": F1,
+        "f2": F2,
+        "f3": F3,
+        "f4": F4,
     },
     "place": {
         "lowest-price": LowestPrice,
@@ -77,6 +115,7 @@ PARTS: Mapping[str, Mapping[str, type]] = {
         "zones": EvenOverZones,
         "cheapest-run": CheapestRun,
         "short-on-spot": ShortOnSpot,
+        "delegated": Delegated,
     },
     "scale": {
         "visible-backlog": VisibleBacklog,

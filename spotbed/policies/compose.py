@@ -254,7 +254,13 @@ def _filled(entry: PolicyEntry, base: Composed) -> Collection[str]:
 
 
 def _out_of_sight(entry: PolicyEntry, composed: Composed, path: str) -> Iterator[Problem]:
-    """An order that needs the whole queue, where nothing sees it."""
+    """An order that needs the whole queue, where nothing sees it; or that ranks only, where nothing asks it."""
+    order = composed.parts["order"]
+    if composed.architecture != "decoupled" and hasattr(order, "rank") and not hasattr(order, "select"):
+        message = f"{shown(composed.names['order'])} ranks what a worker claims: in {composed.architecture} none does."
+        where = f"{path}.order" if entry.order is not None else f"{path}.use"
+        yield Problem(message, path=where, hint="Take another order, or the decoupled architecture.")
+        return
     if composed.architecture == "central" or not sees_the_queue(composed.parts["order"]):
         return
     where = f"{path}.order" if entry.order is not None else f"{path}.use"
@@ -265,7 +271,10 @@ def _out_of_sight(entry: PolicyEntry, composed: Composed, path: str) -> Iterator
 def sees_the_queue(order: object) -> bool:
     """Whether an order, or its class, needs the whole queue in one place."""
     needs = getattr(order, "needs", NOTHING_NEEDED)
-    return hasattr(order, "select") or (isinstance(needs, frozenset) and bool(needs & CENTRAL_ONLY))
+    if hasattr(order, "rank"):
+        return False  # it ranks the first of the index, too
+    declared = isinstance(needs, frozenset) and bool(needs & CENTRAL_ONLY)
+    return declared or hasattr(order, "select") or hasattr(order, "reserve")
 
 
 # names and origins --------------------------------------------------------------------------------------------------

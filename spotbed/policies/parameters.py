@@ -18,6 +18,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "purchase": ("spot", "on-demand", "any"),
     "available": ("launches", "now"),
     "candidates": ("fcfs", "sjbf"),
+    "correction": ("request", "steps"),
     "rebalance": (RUN_ON, CHECKPOINT, RELEASE),
     "strategy": ("price-capacity-optimized", "capacity-optimized", "lowest-price"),
 }

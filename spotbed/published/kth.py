@@ -1,7 +1,7 @@
 """EASY on the KTH SP2: 28,481 jobs on 100 slots, runtimes cut at the request.
 
 Mean bounded slowdown. A cell is ESTIMATE/CANDIDATES/STATISTIC: requested or actual runtimes as estimates, candidates
-for backfill as submitted (fcfs) or the shortest first (sjbf), mean or max.
+for backfill as submitted (fcfs) or the shortest first (sjbf), or EASY++ with its predictions (easy++); mean or max.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scheduler.policies.backfill import Easy
+from scheduler.policies.order import Easy, EasyPlusPlus
 from sim.inputs import Float64, Work
 from spotbed.published.judge import Measured
 from spotbed.published.queueing import SINGLE, run_cluster, slowdowns
@@ -30,7 +30,8 @@ def jobs(data: Path, estimate: Any) -> Work:
 @cache
 def _slowdowns(data: Path, estimate: str, candidates: str) -> Float64:
     work = jobs(data, estimate)
-    return slowdowns(run_cluster(work, SLOTS, order=Easy(candidates=candidates)), work)
+    order = EasyPlusPlus() if candidates == "easy++" else Easy(candidates=candidates)
+    return slowdowns(run_cluster(work, SLOTS, order=order), work)
 
 
 def measure(data: Path, cell: str) -> Measured:

@@ -6,17 +6,13 @@ the orders fcfs, sjf and f1 (Carastan-Santos, de Camargo, SC 2017), and the mode
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scheduler.job_record import Job
-from scheduler.policies.backfill import Easy
-from scheduler.policies.order import Fifo, ShortestJobFirst
+from scheduler.policies.order import F1, Easy, Fifo, ShortestJobFirst
 from sim.inputs import Work
 from spotbed.published.judge import Measured
 from spotbed.published.queueing import SINGLE, run_cluster, slowdowns
@@ -25,19 +21,6 @@ from spotbed.work.swf import read_swf
 FILES = ("jobs/lublin_256.swf.gz",)
 WINDOWS = (1981, 2756, 4299, 8850, 3316, 2714, 5228, 7762, 4022, 7085)  # first jobs, as published
 SLOTS = 256
-
-
-@dataclass(frozen=True)
-class F1:
-    """Smallest log10(r) n + 870 log10(s) first, s by the clock of the log: a window's own clock starts at 0."""
-
-    begin_ms: float = 0.0
-
-    def key(self, job: Job) -> float:
-        """The score; the lowest is first."""
-        ticket = job.ticket
-        runtime_s, submit_s = ticket.estimate_ms / 1000, (self.begin_ms + ticket.submit_ms) / 1000
-        return math.log10(runtime_s) * ticket.slots + 870 * math.log10(submit_s)
 
 
 @cache
@@ -52,7 +35,7 @@ def order_of(name: str, begin_s: float) -> Fifo | ShortestJobFirst | F1:
     orders: dict[str, Fifo | ShortestJobFirst | F1] = {
         "fcfs": Fifo(),
         "sjf": ShortestJobFirst(),
-        "f1": F1(begin_s * 1000),
+        "f1": F1(round(begin_s * 1000)),
     }
     return orders[name]
 
@@ -64,6 +47,6 @@ def measure(data: Path, cell: str) -> Measured:
     for first in WINDOWS:
         work, begin_s = window(data, first)
         base: Any = order_of(name, begin_s)
-        order = base if mode == "plain" else Easy(strict=True, base=base)
+        order = base if mode == "plain" else Easy(strict=True, base=base, each_event=True)
         means.append(slowdowns(run_cluster(work, SLOTS, order=order), work).mean())
     return Measured(float(np.mean(means)))

@@ -1,0 +1,28 @@
+"""WFP3: large jobs that have waited long for their length (Tang, Lan, Desai, Buettner, "Fault-aware, utility-based job
+scheduling on Blue Gene/P systems", CLUSTER 2009).
+
+Needs estimates; ranks the oldest `first` jobs. Can be deployed; on pools n is 1.
+"""
+
+from __future__ import annotations
+
+from scheduler.central_record import Waiting
+from scheduler.job_record import Job, Ticket
+from scheduler.policies.order.scored import Score, Scored
+from scheduler.policies.order.shortest_job_first import LAST
+from scheduler.record import record
+
+
+@record
+class Wfp3(Scored):
+    """Lowest -(w / r)^3 n first, with the wait w, the estimate r and n slots; without an estimate last."""
+
+    first: int = 25
+
+    def key(self, job: Job) -> float:
+        return job.ticket.submit_ms
+
+    def score(self, now_ms: int, job: Ticket | Waiting) -> Score:
+        if job.estimate_ms < 0:
+            return (LAST,)
+        return (-(((now_ms - job.submit_ms) / max(1, job.estimate_ms)) ** 3) * job.slots,)
