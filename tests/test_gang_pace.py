@@ -21,9 +21,9 @@ def test_a_job_after_a_gang_of_two_speeds_keeps_what_its_checkpoints_say() -> No
     single = JobClass("single", vcpus=4.0, checkpointable=True)
     work = work_of((gang, single), [0, MINUTE, MINUTE], [10 * MINUTE, 30 * MINUTE, 30 * MINUTE], klass=[0, 1, 1])
     work = replace(work, outcomes=dict.fromkeys((1, 2), (("failed", 1), ("done", 0))))
-    pools = (pool("fast", "on-demand", 1), pool("slow", "on-demand", 1, instance_type="m5.xlarge", list_usd=0.2))
+    pools = (pool("fast", most=1), pool("slow", most=1, instance_type="m5.xlarge"))
     inputs = WorldInputs(1, 0, work, pools, MarketInputs(), ServiceInputs())
-    policy = policy_of(Settings(keep_alive_ms=HOUR), place=LowestPrice("on-demand"), protect=Periodic(every_ms=MINUTE))
+    policy = policy_of(Settings(keep_alive_ms=HOUR), place=LowestPrice(), protect=Periodic(every_ms=MINUTE))
     tally = DecoupledWorld(inputs, policy).run()
     assert set(tally.jobs.status) == {DONE}
     assert list(tally.jobs.useful_ms)[1:] == [30 * MINUTE] * 2
