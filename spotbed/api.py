@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from spotbed.journal import Journal
+    from spotbed.precision import Reached
     from spotbed.report.data import ComparisonData, RunData
+    from spotbed.stats.stopping import Precision
 
 Warn = Callable[[Sequence[Problem]], None]
 DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
@@ -126,12 +128,14 @@ def compare_scenario(
     overrides: Sequence[str] = (),
     policies: Sequence[str] | None = None,
     engine: Engine | None = None,
+    precision: Precision | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Comparison:
     """All policies of a scenario (or `policies` and the baseline) on the same worlds, with the report.
 
-    `warn` is told what is odd about the scenario before anything is run.
+    With `precision`, worlds are run until every mean is so precise. `warn` is told what is odd about the scenario
+    before anything is run.
     """
     progress = progress or Silent()
     changed = [
@@ -149,8 +153,14 @@ def compare_scenario(
     check_replaceable(target)
     _warn(scenario, warn)
     engine = replace(engine or LOCAL, processes=jobs) if jobs is not None else engine or LOCAL
-    finished = compare_worlds(made, Path(path), changed, labels, engine, progress, target)
-    data, notes = comparison_data(made, finished, labels, changed)
+    notes = list[str]()
+    if precision is None:
+        finished = compare_worlds(made, Path(path), changed, labels, engine, progress, target)
+    else:
+        reached = _until_precise(made, Path(path), changed, labels, engine, progress, target, precision)
+        made, finished, notes = reached.made, reached.finished, [reached.note]
+    data, more_notes = comparison_data(made, finished, labels, changed)
+    data.notes = notes = [*notes, *more_notes]
     with new_folder(target, finished.told()) as folder:
         write_comparison(data, folder)
         write_table(finished.bill_worlds_frame(labels), folder / "bill_worlds.csv")
@@ -158,6 +168,25 @@ def compare_scenario(
             write_parquet(journal, folder / "runs" / slug(label) / "journal.parquet")
     finished.forget()
     return Comparison(target, data.results, [*notes, *limits_told(made, finished, labels)])
+
+
+def _until_precise(
+    made: Blueprint, path: Path, changed: Sequence[str], labels: Sequence[str], engine: Engine, progress: Progress,
+    target: Path, precision: Precision,
+) -> Reached:  # fmt: skip
+    """Worlds that were finished at one look are kept for the next."""
+    from spotbed.precision import compare_until
+
+    def overrides(worlds: int) -> list[str]:
+        return [*(each for each in changed if not each.startswith("replications=")), f"replications={worlds}"]
+
+    return compare_until(
+        made,
+        precision,
+        labels,
+        lambda worlds: ready(load_scenario(path, overrides(worlds))),
+        lambda made, worlds: compare_worlds(made, path, overrides(worlds), labels, engine, progress, target),
+    )
 
 
 def _as_given(problem: Problem, baseline: str | None) -> Problem:

@@ -244,8 +244,9 @@ def _unresolved_line(label: str, metric: str, pair: Any, baseline: str) -> str:
         f"about {plural(more, 'more world')} would tell" if more else "no number of worlds that can be run will tell"
     )
     interval = _interval(pair["diff_ci95"], lambda end: _with_unit(metric, end))
+    several = " for all policies at once" if pair["diff_ci95"] and not _holds(pair["diff_ci95"], 0.0) else ""
     return (
-        f"{label}: {_name(metric)} not resolved against {baseline}, "
+        f"{label}: {_name(metric)} not resolved against {baseline}{several}, "
         f"difference {_with_unit(metric, pair['diff_mean'])}{interval}; {enough}."
     )
 

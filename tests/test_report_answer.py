@@ -224,7 +224,7 @@ def test_a_slowdown_that_differs_by_noise_is_not_resolved() -> None:
 
 
 def test_one_of_many_that_is_lower_by_chance_is_no_winner() -> None:
-    """A difference of p = .02: alone it makes a winner, as the lowest of seven it does not, and more worlds are named."""
+    """A difference of p = .02: alone it makes a winner; as the lowest of seven it asks for more worlds."""
     noise = np.random.default_rng(8).normal(0, 1, 30)
     noise -= noise.mean()
     apart = 2.45 * noise.std(ddof=1) / np.sqrt(30)

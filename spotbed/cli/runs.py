@@ -99,6 +99,13 @@ def compare(
     file: Scenario,
     baseline: Annotated[str | None, typer.Option(metavar="LABEL", help="Another baseline than the scenario's.")] = None,
     replications: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many worlds.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="P%", help="Run worlds until every mean cost is so precise, such as 2%."),
+    ] = None,
+    at_most: Annotated[
+        int | None, typer.Option("--max", min=2, metavar="N", help="With --precision: no more worlds than this.")
+    ] = None,
     jobs: Jobs = None,
     engine: EngineOption = Engine.local,
     scheduler: Scheduler = None,
@@ -112,7 +119,9 @@ def compare(
 ) -> int:
     """Run all policies on the same worlds: means with intervals, paired differences, gates, and the report."""
     from spotbed import api
+    from spotbed.precision import wanted_precision
 
+    wanted = wanted_precision(precision, at_most)
     with progress(terminal, f"compare {file.name}") as bar:
         comparison = api.compare_scenario(
             file,
@@ -122,6 +131,7 @@ def compare(
             out=out,
             overrides=settings(file, overrides, lenient),
             policies=tuple(policies) if policies else None,
+            precision=wanted,
             progress=bar,
             warn=warn(terminal),
         )
