@@ -57,7 +57,7 @@ from scheduler.events import (
 from scheduler.fleet import Fleet
 from scheduler.job_record import Job, Ticket
 from scheduler.observation import ClassCount, Observation
-from scheduler.policy import Policy
+from scheduler.policy import Policy, RankView
 from scheduler.worker import Badge, Worker
 from sim.inputs import Pool, WorldInputs
 from sim.submissions import spec_of_class
@@ -318,7 +318,7 @@ class InMemory:
         answer: Any = NothingToClaim(now)
         waiting = [job for job in self.jobs.values() if _waits_for(unwire(job.state), pool)]
         if waiting:
-            first = min(waiting, key=lambda job: (job.key, job.number))
+            first = self._best(sorted(waiting, key=lambda job: (job.key, job.number)))
             self._job(first, Claimed(now, worker))
             record = unwire(first.state)
             first.holder, first.safe_ms = worker, record.progress_ms
@@ -328,6 +328,16 @@ class InMemory:
                                 ticket.spec.timeout_ms, ticket.spec.checkpointable, 0)  # fmt: skip
         row.heard.add(identity)
         row.inbox.append((identity, wire(answer)))
+
+    def _best(self, waiting: list[JobRow]) -> JobRow:
+        """The first in order; or the one that the order policy ranks first of the first."""
+        order: Any = self.policy.order
+        if not hasattr(order, "rank") or len(waiting) == 1:
+            return waiting[0]
+        heads = {unwire(job.state).ticket.id: job for job in waiting[: order.first]}
+        return heads[
+            order.rank(RankView(self.clock.now_ms), [unwire(job.state) for job in heads.values()])[0].ticket.id
+        ]
 
     def _start(self, worker: str, instance: Instance, order: Start) -> None:
         if instance.ended_ms != NOT_YET:  # SSM refuses an instance that is gone

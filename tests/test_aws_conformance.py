@@ -29,6 +29,7 @@ SCENARIOS = [
         "test_a_loss_before_the_instance_is_ready",
         "test_two_jobs_on_two_workers_one_of_which_is_lost",
         "test_a_second_job_wakes_the_idle_worker",
+        "test_the_best_of_the_first_jobs_is_claimed",
         "test_an_execution_that_rolls_over",
         "test_failures_delays_and_timeouts",
         "test_a_job_that_falls_back_to_on_demand",

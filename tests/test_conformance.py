@@ -22,6 +22,7 @@ from worlds import HOUR, MINUTE, constant, flat, policy_of, pool, work_of
 
 from scheduler.commands import Claim, Command
 from scheduler.events import JobClaimed, Lost, NothingToClaim, Notice, Ready, Rebalance, TimerFired, Woken
+from scheduler.policies.order import NewestPastAge
 from scheduler.policies.place import LowestPrice, OnDemandFallback
 from scheduler.policies.protect import NoProtection, OnNotice, Periodic
 from scheduler.policies.retry import FullJitter
@@ -210,6 +211,18 @@ def test_a_second_job_wakes_the_idle_worker(services: ServiceInputs) -> None:
     assert kinds(entries, "worker", "w1")[4:12] == [
         "AttemptEnded", "Complete", "Claim", "NothingToClaim", "SetTimer", "Woken", "Claim", "JobClaimed",
     ]  # fmt: skip
+
+
+@slow_or_ideal
+def test_the_best_of_the_first_jobs_is_claimed(services: ServiceInputs) -> None:
+    """One worker; when it asks again at about 500 s, 3 and 4 are younger than 300 s, and of the others 2 is newer."""
+    order = NewestPastAge(age_ms=300 * S, first=3)
+    policy = policy_of(SETTINGS, place=LowestPrice(), scale=BacklogAndBusy(max_workers=1), order=order)
+    jobs = [(0, 420 * S), (10_007, 50 * S), (20_011, 50 * S), (300_013, 50 * S), (300_517, 50 * S)]
+    entries = agree(world(PLAIN, jobs, {}, services), policy)
+    assert [entry.body.job for entry in entries if entry.kind == "Start"] == [
+        f"plain-{each}" for each in (0, 3, 4, 2, 1)
+    ]
 
 
 @slow_or_ideal
