@@ -14,8 +14,10 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def test_there_is_a_quick_start() -> None:
-    assert NOTEBOOKS[0].name == "01_quick_start.py"
+def test_there_is_a_quick_start_and_the_rest_follow_in_order() -> None:
+    assert [path.stem for path in NOTEBOOKS] == [
+        *["01_quick_start", "02_write_a_policy", "03_fit_a_market", "04_choose_a_policy"]
+    ]
 
 
 @each_notebook
