@@ -2,7 +2,8 @@
 
 `python -m spotbed.policies.document` prints them, `--write docs/policies.md` writes them where they belong; with names
 of points, for these alone. A scenario of `scenarios/catalogue` holds the worlds, the baseline, and those policies that
-need a parameter or a companion to be what they are; every other that is registered is added as it comes.
+need a parameter or a companion to be what they are; every other that is registered is added as it comes. Orders that
+look at what tenants use have worlds of their own, `order-tenants`: a fixed cluster does not count that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scheduler.observation import TENANT_USE
 from scheduler.policies.presets import PARTS, PRESETS
 from spotbed.api import ready
 from spotbed.errors import InputError, Problem
@@ -30,6 +32,7 @@ from spotbed.worlds import run_world
 
 SCENARIOS = Path(__file__).parent.parent.parent / "scenarios" / "catalogue"
 COMMAND = "python -m spotbed.policies.document --write docs/policies.md"
+TENANTS = "order-tenants"
 WHOLE = "policy"  # the point of those that fill several
 POINTS = (WHOLE, *PARTS)
 _BEGIN, _END = "<!-- figures of {point}: `{command}` -->", "<!-- end of figures -->"
@@ -55,19 +58,22 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 
 
 class Figures(NamedTuple):
-    """What was found at a point: for each policy, by name, each metric's value in each world."""
+    """What was found in a scenario for a point: for each policy, by name, each metric's value in each world."""
 
     scenario: Scenario
     worlds: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 # running ------------------------------------------------------------------------------------------------------------
-def figures(point: str, replications: int | None = None) -> Figures:
-    """Run the scenario of a point under all that is registered there, in this process."""
-    path = SCENARIOS / f"{point}.yaml"
+def figures(point: str) -> list[Figures]:
+    """Run the scenarios of a point under all that is registered there, in this process."""
+    return [_run(point, name) for name in (point, *([TENANTS] if point == "order" else []))]
+
+
+def _run(point: str, name: str) -> Figures:
+    path = SCENARIOS / f"{name}.yaml"
     policies = list(_entries(point, load_scenario(path)))
-    changes = [f"policies={json.dumps(policies)}", *([f"replications={replications}"] if replications else [])]
-    scenario = load_scenario(path, changes)
+    scenario = load_scenario(path, [f"policies={json.dumps(policies)}"])
     made = ready(scenario)
     found: dict[str, dict[str, list[float]]] = {}
     for label, composed in made.composed.items():
@@ -83,6 +89,9 @@ def _entries(point: str, scenario: Scenario) -> Iterator[dict[str, Any]]:
     own = {entry.label: entry.model_dump(by_alias=True, exclude_none=True, mode="json") for entry in scenario.policies}
     base = {key: value for key, value in own[scenario.baseline].items() if key != "with" or value}
     for name in PRESETS if point == WHOLE else PARTS[point]:
+        counts_tenants = point == "order" and TENANT_USE in getattr(PARTS[point][name], "needs", ())
+        if point == "order" and name != scenario.baseline and counts_tenants != (scenario.name == TENANTS):
+            continue
         if name in own:
             yield {key: value for key, value in own[name].items() if value != {}}
         elif point == WHOLE:
@@ -93,17 +102,22 @@ def _entries(point: str, scenario: Scenario) -> Iterator[dict[str, Any]]:
 
 
 # writing ------------------------------------------------------------------------------------------------------------
+def tables(point: str) -> str:
+    """The figures of a point in Markdown."""
+    return "\n\n".join(table(point, each) for each in figures(point))
+
+
 def table(point: str, found: Figures) -> str:
-    """The figures of a point in Markdown: a row for each policy, in the order in which they are registered."""
+    """Those of one scenario: a row for each policy, in the order in which they are registered."""
     infos = {info.name: info for info in known() if info.point == point}
-    baseline, worlds = found.scenario.baseline, found.scenario.replications
-    headings = [_SHOWN[name][0] for name in COLUMNS[point]]
+    baseline, worlds, name = found.scenario.baseline, found.scenario.replications, found.scenario.name
+    headings = [_SHOWN[metric][0] for metric in COLUMNS[point]]
     headings.insert(1, f"against `{baseline}`")
     rows = [["name", *headings, "deployed", "source"], ["---"] * (len(headings) + 3)]
     rows += [
-        _row(infos[name], metrics, found.worlds[baseline], COLUMNS[point]) for name, metrics in found.worlds.items()
+        _row(infos[label], metrics, found.worlds[baseline], COLUMNS[point]) for label, metrics in found.worlds.items()
     ]
-    said = f"Means over {worlds} worlds of [`{point}.yaml`](../scenarios/catalogue/{point}.yaml): {_sentence(found)}"
+    said = f"Means over {worlds} worlds of [`{name}.yaml`](../scenarios/catalogue/{name}.yaml): {_sentence(found)}"
     return "\n".join([said, "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
@@ -139,14 +153,14 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{TIMES}{pair['ratio']:.2f}" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
 
 
-def with_figures(text: str, tables: Mapping[str, str]) -> str:
+def with_figures(text: str, made: Mapping[str, str]) -> str:
     """The document with these figures between the marks of their points. Raises InputError where it has none."""
-    for point, made in tables.items():
+    for point, figures_of_it in made.items():
         begin = _BEGIN.format(point=point, command=COMMAND)
         found = re.compile(f"{re.escape(begin)}\n.*?{re.escape(_END)}", re.DOTALL)
         if not found.search(text):
             raise InputError(Problem(f"has no place for the figures of {point!r}.", hint=f"Add {begin} and {_END}."))
-        text = found.sub(partial(_put, f"{begin}\n{made}\n{_END}"), text)
+        text = found.sub(partial(_put, f"{begin}\n{figures_of_it}\n{_END}"), text)
     return text
 
 
@@ -160,11 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("point", nargs="*", help=f"of {', '.join(POINTS)}; by default all")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put them between the marks in this document")
     given = parser.parse_args(arguments)
-    tables = {point: table(point, figures(point)) for point in given.point or POINTS}
+    made = {point: tables(point) for point in given.point or POINTS}
     if given.write:
-        write_text(given.write, with_figures(given.write.read_text("utf-8"), tables))
+        write_text(given.write, with_figures(given.write.read_text("utf-8"), made))
     else:
-        sys.stdout.write("\n\n".join(tables.values()) + "\n")
+        sys.stdout.write("\n\n".join(made.values()) + "\n")
 
 
 if __name__ == "__main__":
