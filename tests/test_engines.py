@@ -199,7 +199,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(name: str, monkeypatch:
 
 
 @pytest.mark.slow
-def test_ray_comes_to_the_same_bytes_with_a_worker_killed_on_the_way() -> None:
+def test_ray_comes_to_the_same_bytes() -> None:
     pytest.importorskip("ray", reason="the extra spotbed[ray] is not installed: it has 270 MB")
     serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
     with _ray_cluster() as address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,13 +77,15 @@ def sweep(
 
 
 def _rows(results: dict[str, Any]) -> list[list[Any]]:
-    from spotbed.report.document import Two
     from spotbed.report.sweep import sweep_rows
 
-    def text(cell: Any) -> str:
-        return f"{cell.main} {cell.below}".rstrip() if isinstance(cell, Two) else str(cell)
+    return [[_text(cell) for cell in row] for row in sweep_rows(results)]
 
-    return [[text(cell) for cell in row] for row in sweep_rows(results)]
+
+def _text(cell: Any) -> str:
+    from spotbed.report.document import Two
+
+    return f"{cell.main} {cell.below}".rstrip() if isinstance(cell, Two) else str(cell)
 
 
 def _estimate_table(found: Estimate, instance: str | None, region: str) -> Table:
@@ -109,3 +112,51 @@ def _estimate_table(found: Estimate, instance: str | None, region: str) -> Table
         rows.append([f"on one {instance} ({kind.vcpus} vCPUs)", f"{duration(hours * 3600)}, {usd(hours * price)}"])
     notes = [] if instance else ["For a price give --instance TYPE, such as --instance c7i.8xlarge."]
     return Table(["what", "how much"], rows, notes)
+
+
+@command(app)
+def search(
+    terminal: Terminal,
+    file: Scenario,
+    trials: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="How many, with those made before.")],
+    objectives: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Metrics to make good; else the scenario's.")
+    ] = None,
+    storage: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where trials are kept; else beside the report.")
+    ] = None,
+    tune_worlds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worlds that choose; else `replications`.")
+    ] = None,
+    report_worlds: Annotated[
+        int | None, typer.Option(min=1, metavar="M", help="Other worlds, that judge; else `replications`.")
+    ] = None,
+    engine: EngineOption = Engine.local,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
+    overrides: Overrides = None,
+    lenient: Lenient = False,
+    out: Out = None,
+) -> None:
+    """Tune a policy's parameters for several objectives at once, and judge the best on worlds that chose none of them.
+
+    The scenario's `search` says which policy, and which values its parameters may take.
+    """
+    from spotbed.search import Request, run_search
+
+    where = chosen(engine, scheduler, jobs)
+    given = tuple(settings(file, overrides, lenient))
+    wanted = tuple(name.strip() for name in objectives.split(",")) if objectives else None
+    request = Request(file, trials, given, wanted, storage, tune_worlds, report_worlds, out, where)
+    with progress(terminal, f"search {file.name}") as bar:
+        done = run_search(request, bar)
+    columns, rows = _front(done.results)
+    terminal.result(Table(columns, rows), done.results)
+    terminal.note(f"Written: {done.path} (open {done.path / 'index.html'})")
+
+
+def _front(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    from spotbed.report.search import front_grid
+
+    grid = front_grid(results)
+    return ["policy", *grid.columns[1:]], [[_text(cell) for cell in row] for row in grid.rows]
