@@ -255,7 +255,10 @@ class Swf(Log):
     first: WholeNumber = Field(0, description="index of the first job that is taken")
     count: Count | None = Field(None, description="how many jobs are taken; by default all")
     time_scale: Positive = Field(1.0, description="factor on the times between submissions")
-    runtime_estimate: Literal["requested", "actual"] = Field("requested", description="what policies are told")
+    runtime_estimate: Literal["requested", "actual", "last-two", "boosted"] = Field(
+        "requested",
+        description="what policies are told; last-two and boosted are predictions from the jobs that had ended before",
+    )
     runtime_cap: Literal["none", "request"] = Field("none", description="request: a job ends at its requested time")
     slots: Literal["require", "as-one"] | None = Field(
         None, description="a job of n processors needs n slots, or one; by default n on a cluster, one on pools"

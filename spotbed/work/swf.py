@@ -23,7 +23,7 @@ from spotbed.work.records import FileWork
 from spotbed.work.textfile import read_text
 from spotbed.work.values import LARGEST, parse_number
 
-RuntimeEstimate = Literal["requested", "actual"]
+RuntimeEstimate = Literal["requested", "actual", "last-two", "boosted"]
 Slots = Literal["require", "as-one"]
 SlotsField = Literal["allocated", "requested"]
 RuntimeCap = Literal["none", "request"]
@@ -33,9 +33,9 @@ _CANCELLED = 5.0  # field 11
 _HEADER = re.compile(r";\s*(\w+)\s*:\s*(.*?)\s*$")
 
 # Columns by their number in the format, counted from 1.
-_JOB, _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER = 1, 2, 4, 5, 8, 9, 11, 12
+_JOB, _SUBMIT, _WAIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER = 1, 2, 3, 4, 5, 8, 9, 11, 12
 _LINE = 0  # not of the format: where the job stands in the file
-_READ = (_JOB, _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER)
+_READ = (_JOB, _SUBMIT, _WAIT, _RUN, _ALLOCATED, _REQUESTED, _REQUESTED_TIME, _STATUS, _USER)
 
 Columns = dict[int, Float64]
 
@@ -80,6 +80,7 @@ class SwfLog:
     slots: npt.NDArray[np.int32]
     user: npt.NDArray[np.int32]
     line: npt.NDArray[np.int64]
+    wait_s: Float64  # as the log has it; -1 where unknown
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -119,12 +120,16 @@ def read_swf(
     slots_field: SlotsField = "allocated",
     runtime_cap: RuntimeCap = "none",
     lenient: bool = False,
+    quantile: float = 0.5,
 ) -> SwfLog:
     """The jobs `first` .. `first + count - 1` (0-based, among the usable ones in order of submission) of a log.
 
     time_scale multiplies the times between submissions (below 1: more load), never the runtimes. slots "as-one" gives
     each job one slot, "require" the processors of `slots_field` (where that is unknown, of the other field).
     runtime_cap "request" ends a job at its requested time, as a machine does that enforces it.
+
+    runtime_estimate "last-two" and "boosted" are predictions (see `spotbed.work.prediction`) from the jobs of the log
+    that had ended before; "boosted" gives the `quantile` by what was learnt from those before `first`.
 
     Raises InputError for lines that are no jobs (unless lenient: then they are left out) and for a log without jobs.
     """
@@ -134,12 +139,16 @@ def read_swf(
     keep, dropped = _usable(columns, processors)
     notes += dropped
     chosen = np.flatnonzero(keep)[first : None if count is None else first + count]
+    if runtime_estimate in ("last-two", "boosted"):
+        chosen = np.flatnonzero(keep) if len(chosen) else chosen  # what came before is learnt from
     if len(chosen) == 0:
         usable = int(keep.sum())
         raise InputError(Problem(f"no job is left: {usable} are usable and `first` is {first}.", file=str(path)))
     log = _log(header, {number: column[chosen] for number, column in columns.items()}, processors[chosen])
     log = _scaled(log, time_scale)
     log, more = _with_requests(log, runtime_estimate, runtime_cap)
+    if runtime_estimate in ("last-two", "boosted"):
+        log = _predicted(log, runtime_estimate, first, count, quantile)
     if slots == "as-one":
         log = replace(log, slots=np.ones(len(log), dtype=np.int32))
     return replace(log, notes=(*notes, *more))
@@ -157,6 +166,7 @@ def _log(header: SwfHeader, columns: Columns, processors: Float64) -> SwfLog:
         slots=processors.astype(np.int32),
         user=columns[_USER].astype(np.int32),
         line=columns[_LINE].astype(np.int64),
+        wait_s=columns[_WAIT],
     )
 
 
@@ -180,6 +190,23 @@ def _with_requests(log: SwfLog, runtime_estimate: RuntimeEstimate, cap: RuntimeC
             "`runtime_estimate: actual` gives policies the runtime instead"
         )
     return replace(log, runtime_s=runtime_s, estimate_s=np.where(known, log.estimate_s, -1.0)), notes
+
+
+def _predicted(log: SwfLog, how: RuntimeEstimate, first: int, count: int | None, quantile: float) -> SwfLog:
+    """The chosen jobs, with predictions in place of requests."""
+    from spotbed.work.prediction import boosted, last_two
+
+    estimate_s = last_two(log) if how == "last-two" else boosted(log, first, quantile)
+    chosen = slice(first, None if count is None else first + count)
+    begin_s = log.submit_s[first]
+    columns = {name: getattr(log, name)[chosen] for name in ("job", "runtime_s", "slots", "user", "line", "wait_s")}
+    return replace(
+        log,
+        first_submit_s=log.first_submit_s + begin_s,
+        submit_s=log.submit_s[chosen] - begin_s,
+        estimate_s=estimate_s[chosen],
+        **columns,
+    )
 
 
 def _processors(columns: Columns, slots_field: SlotsField) -> Float64:
