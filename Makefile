@@ -33,6 +33,7 @@ test-aws: $(VENV)/.installed-dev ## against a real account: SPOTBED_AWS_TARGET=T
 
 bench: $(VENV)/.installed-dev ## speed and memory on the pinned scenario
 	@$(BIN)/python benchmarks/bench_speed.py
+	@$(BIN)/python benchmarks/bench_parallel.py
 	@$(BIN)/python benchmarks/bench_backfill.py
 	@$(BIN)/python -m pytest -m bench -p no:xdist -q -s
 
