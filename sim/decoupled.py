@@ -93,7 +93,7 @@ class DecoupledWorld(AttemptWorld):
         super().__init__(inputs, policy, journal)
         self.fleet = Fleet()
         self._steady = is_steady(policy)  # asked at each tick
-        self._holds = self._steady and not policy.move.moves  # workers in reserve, also while there is no job
+        self._holds = bool(getattr(policy.scale, "steady", False))  # workers in reserve, also while there is no job
         self.workers: dict[str, LiveWorker] = {}  # those that are ready, by name
         self.sighted: dict[str, int] = {}  # jobs that the fleet was last shown: id -> index
         self.silent: list[tuple[int, LiveWorker, int, int, int]] = []  # lost without an event: found by the reaper
@@ -232,8 +232,9 @@ class DecoupledWorld(AttemptWorld):
         pools = self.pools
         booting, busy, idle = (sum(getattr(p, phase) for p in pools) for phase in ("booting", "busy", "idle"))
         self.tally.samples.append((now, self.index.waiting, booting, busy, idle))
-        asks = self._steady and (self.records or self.submissions.next_ms < FOREVER_MS)
-        if self.index.waiting or asks or self.inputs.budget_usd:
+        if self._holds and not self.records and self.submissions.next_ms == FOREVER_MS:
+            return  # the work is over: nothing is held in reserve for it
+        if self.index.waiting or self._steady or self.inputs.budget_usd:
             self._fleet(Tick(now, self.counters.seen(observe(self))))
 
     # steps of the core ------------------------------------------------------------------------------------------

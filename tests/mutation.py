@@ -68,8 +68,8 @@ def fresh_modules(mutant: Mutant | None, also: Collection[str] = ()) -> Iterator
     """Inside, our packages are imported anew (and those of `also`), with the mutant in its place; afterwards the old
     ones are back."""
     ours = _OURS.union(also)
+    finder = None if mutant is None else _Finder(mutant)  # which imports the packages around the module, unchanged
     kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ours}
-    finder = None if mutant is None else _Finder(mutant)
     if finder is not None:
         sys.meta_path.insert(0, finder)
     try:

@@ -337,8 +337,8 @@ PLACES = (
     Delegated("capacity-optimized"),
 )
 SCALES = (
-    BacklogAndBusy(),
-    BacklogAndBusy(max_workers=6),
+    *[BacklogAndBusy()] * 5,  # ours: half of the worlds
+    *[BacklogAndBusy(max_workers=6)] * 2,
     VisibleBacklog(),
     DrainTime(target_ms=20 * MINUTE),
     TargetBacklog(),
