@@ -3,7 +3,10 @@
 A window starts every 24 h in each zone. Each is a world of the decoupled scheduler: one job, its zone's Spot pool, and
 on-demand. Windows overlap, so intervals are by block bootstrap over zone x disjoint stretch of time. A cell is
 FRACTION/POLICY/STATISTIC: the job as a share of its deadline; greedy or uniform; the saving against on-demand (%),
-hours of work on-demand and on Spot, and the share of the windows that ended in time (%).
+hours of work on-demand and on Spot, and the share of the windows that ended in time (%). Against the omniscient
+schedule, which knows the trace: its saving (`omniscient/saving`), the mean of the cost over its cost less one
+(`regret`, %), the largest cost over it (`ratio`), and the least (`bound`): it changes at ticks alone, so a policy that
+pays by the second may be below it by a part of the last tick.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from scheduler.policies.protect import Continuous
 from scheduler.settings import Settings
 from sim.inputs import Int64, Interruptions, JobClass, MarketInputs
 from spotbed.metering import DONE, USEFUL
+from spotbed.omniscient import omniscient_cost
 from spotbed.published.builders import HOUR, flat, policy_of, pool, work_of
 from spotbed.published.judge import Measured
 from spotbed.published.queueing import column, inputs_of
@@ -101,6 +105,19 @@ def simulated(zone: Zone, number: int, fraction: float, policy: str) -> Outcome:
     )
 
 
+def omniscient_usd(zone: Zone, number: int, fraction: float) -> float:
+    """The least that the window can cost who changes at ticks."""
+    first, ticks = number * WINDOW_TICKS, int(WORK_MS / fraction / TICK_MS)
+    least = omniscient_cost(
+        zone.up[first : first + ticks],
+        tick_ms=TICK_MS,
+        work_ms=WORK_MS,
+        changeover_ms=CHANGEOVER_MS,
+        price_ratio=ON_DEMAND_USD / SPOT_USD,
+    )
+    return least * SPOT_USD * TICK_MS / HOUR
+
+
 def saving_percent(usd: float) -> float:
     """Against the whole job on demand."""
     return 100 * (1 - usd / (WORK_MS / HOUR * ON_DEMAND_USD))
@@ -118,9 +135,28 @@ def _outcomes(data: Path, fraction: float, policy: str) -> tuple[list[Outcome], 
     return [simulated(*each, fraction, policy) for each in every], [block_of(*each, fraction) for each in every]
 
 
+@cache
+def _omniscient(data: Path, fraction: float) -> list[float]:
+    return [omniscient_usd(*each, fraction) for each in windows(data, fraction)]
+
+
+def _against_omniscient(data: Path, fraction: float, policy: str, statistic: str) -> Measured:
+    outcomes, blocks = _outcomes(data, fraction, policy)
+    over = [outcome.usd / least for outcome, least in zip(outcomes, _omniscient(data, fraction), strict=True)]
+    if statistic != "regret":
+        return Measured(max(over) if statistic == "ratio" else min(over))
+    found = block_bootstrap_ci([100.0 * (ratio - 1.0) for ratio in over], blocks)
+    return Measured(found.estimate, found.low, found.high)
+
+
 def measure(data: Path, cell: str) -> Measured:
     """The mean over the windows with its block bootstrap interval."""
     fraction, policy, statistic = cell.split("/")
+    if policy == "omniscient":
+        least = _omniscient(data, float(fraction))
+        return Measured(saving_percent(sum(least) / len(least)))
+    if statistic in ("regret", "ratio", "bound"):
+        return _against_omniscient(data, float(fraction), policy, statistic)
     outcomes, blocks = _outcomes(data, float(fraction), policy)
     if statistic == "windows":
         return Measured(float(len(outcomes)))

@@ -82,8 +82,12 @@ def accepted(target: Target) -> str:
         "relative": f"± {100 * tolerance:g} %",
         "absolute": f"± {tolerance:g} {target.unit}".rstrip(),
         "decimals": f"equal to {tolerance:g} decimals" if tolerance else "equal",
-        "below": "not above",
-        "above": "not below",
+        "below": f"not above{_by(tolerance)}",
+        "above": f"not below{_by(tolerance)}",
         "errors": f"± {tolerance:g} standard errors",
         "reported": "reported",
     }[target.rule]
+
+
+def _by(tolerance: float) -> str:
+    return f" by more than {tolerance:g}" if tolerance > _NOTHING else ""
