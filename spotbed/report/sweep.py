@@ -73,22 +73,27 @@ def _tornado(frame: pd.DataFrame, keys: Mapping[str, str], labels: Sequence[str]
     """How far the mean cost moves as one key moves, the others as they come."""
     rows, marks, ticks = [], [], []
     position = 0
+    thin = 0.002 * float(frame["cost_usd"].mean())  # a bar of nothing is still seen
     for key, column in keys.items():
         for label in labels:
             own = frame[frame["policy"] == label]
             mean = float(own["cost_usd"].mean())
             levels = _levels(own, column)
             low, high = min(levels, key=lambda each: each[1]), max(levels, key=lambda each: each[1])
-            ticks.append((float(position), f"{key} · {label}"))
+            ticks.append((float(position), f"{label}: {key}"))
             share = (high[1] - low[1]) / mean if mean else 0.0
             says = f"{label}: {usd(low[1])} at {key} {low[0]}, {usd(high[1])} at {high[0]}"
-            bar = Bars(label, [position], [low[1]], [high[1] - low[1]], styles[label].color, [says], listed=False)
+            bar = Bars(
+                label, [position], [low[1]], [max(high[1] - low[1], thin)], styles[label].color, [says], listed=False
+            )
             marks.append(bar)
             rows.append((key, label, low[0], low[1], high[0], high[1], share))
             position += 1
     widest = max(rows, key=lambda row: row[6])
     axis_y = Axis("", -0.6, position - 0.4, ticks=tuple(ticks), downwards=True)
-    axis_x = Axis("mean cost (USD)", money=True, decimals=2)
+    least, most = min(row[3] for row in rows), max(row[5] for row in rows)
+    margin = 0.04 * (most - least) or 0.04 * most or 1.0
+    axis_x = Axis("mean cost (USD)", least - margin, most + margin, money=True, decimals=2)
     panel = Panel(axis_x, axis_y, tuple(marks), height=height_of(position), legend=False)
     reading = (
         f"A bar reaches from the lowest to the highest mean cost over the values of one key, all others as they come. "
