@@ -112,11 +112,12 @@ def test_the_settings_of_the_scheduler_of_2019_are_services_data_and_not_paramet
 @pytest.mark.parametrize(("point", "name"), [(point, name) for point, kinds in PARTS.items() for name in kinds])
 def test_what_is_shown_of_a_part_can_be_written_as_it_is_shown(point: str, name: str) -> None:
     part = PARTS[point][name]()
-    composed = Composed("x", "central", {**DEFAULTS, point: part}, dict.fromkeys(POINTS, "x"), {})
+    architecture = "central" if sees_the_queue(part) else "decoupled"
+    composed = Composed("x", architecture, {**DEFAULTS, point: part}, dict.fromkeys(POINTS, "x"), {})
     parameters = {
         key: value for key, value in composed.described()[point].items() if key != "use" and not isinstance(value, dict)
     }
-    again = made({point: {"use": name, "with": parameters}, "architecture": "central"})
+    again = made({point: {"use": name, "with": parameters}, "architecture": architecture})
     assert again.parts[point] == part
 
 
@@ -380,7 +381,7 @@ def test_docs_name_every_part_with_its_parameters_and_their_defaults(point: str,
     (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
     (info,) = [each for each in known() if (each.point, each.name) == (point, name)]
     told = {key: value for key, value in info.parameters.items() if not isinstance(value, dict)}
-    expected = [f"`{key}` {_plain(value)}" for key, value in told.items()] or ["\N{EN DASH}"]
+    expected = [f"`{key}` {_plain(value) or 'none'}" for key, value in told.items()] or ["\N{EN DASH}"]
     assert sorted(line.split(" | ")[2].split(", ")) == sorted(expected)
 
 
@@ -398,3 +399,9 @@ def test_docs_name_every_whole_policy_and_the_defaults(root: Path) -> None:
     assert sorted(listed) == sorted(PRESETS)
     names = [next(name for name, kind in PARTS[point].items() if type(DEFAULTS[point]) is kind) for point in POINTS]
     assert ", ".join(f"`{name}`" for name in names) in text
+
+
+def test_an_order_that_only_ranks_is_refused_where_nobody_asks_it() -> None:
+    with pytest.raises(InputError, match=r"'fair-share' ranks what a worker claims: in central none does"):
+        made({"order": "fair-share", "architecture": "central"})
+    assert made({"order": "wfp3", "architecture": "central"}).names["order"] == "wfp3"
