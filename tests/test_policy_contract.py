@@ -125,7 +125,7 @@ def test_a_policy_answers_at_the_edges_too(checked: Callable[..., CheckReport]) 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_every_point_has_questions_and_every_method_of_it_is_asked(point: str) -> None:
-    also = ("select",) if point == "order" else ()
+    also = ("select", "rank") if point == "order" else ()
     assert {method for method, _ in questions(point)} == {*METHODS[point], *also}
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from scheduler.events import FAILED, STRING_MISSING, TIMEOUT
 from scheduler.job_record import Job
 from scheduler.observation import ClassCount, PoolCount
-from scheduler.policy import FleetView, Policy
+from scheduler.policy import FleetView, Policy, RankView, TenantUse
 from scheduler.settings import Settings
 from spotbed.policies.examples import HOUR, MINUTE, a_claim, a_class, a_job, a_pool, a_queue, a_sight, a_ticket, a_view
 
 _FAR_MS = 400 * 24 * HOUR
 _TIMES_MS = (0, 1, 9 * HOUR, _FAR_MS)
 _DRAWS = (0.0, 0.5, 1 - 2**-53)
+_SEVERAL = frozenset({"choose", "select", "rank"})
 Question = tuple[str, tuple[Any, ...]]  # the method, and what it is given
 
 
@@ -35,7 +36,7 @@ def answers(policy: Policy, points: Mapping[str, object]) -> list[Any]:
         for method, given in questions(point):
             if callable(getattr(part, method, None)):
                 answer = getattr(part, method)(*given)
-                found.append(tuple(answer) if method in ("choose", "select") else answer)
+                found.append(tuple(answer) if method in _SEVERAL else answer)
     return found
 
 
@@ -50,6 +51,10 @@ def _jobs() -> Iterator[Job]:
 
 def _order() -> Iterator[Question]:
     yield from (("key", (job,)) for job in _jobs())
+    waiting = tuple(_jobs())
+    flood = {"default": TenantUse(1000, 1e12, _FAR_MS), "other": TenantUse(1, 0.0, 0)}
+    for now_ms, tenants, jobs in product(_TIMES_MS, ({}, flood), (waiting, waiting[:1], waiting[::-1])):
+        yield "rank", (RankView(now_ms, tenants), jobs)
     yield "select", (a_queue([], free=0),)
     yield "select", (a_queue([], free=9, running=[(3, HOUR)]),)
     for free in (0, 1, 4, 100):

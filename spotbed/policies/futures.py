@@ -12,7 +12,7 @@ import numpy as np
 
 from scheduler.central_record import QueueView
 from scheduler.events import JobClaimed
-from scheduler.policy import POINTS, FleetView, Policy
+from scheduler.policy import POINTS, FleetView, Policy, RankView
 from scheduler.settings import Settings
 from sim.inputs import (
     Dist,
@@ -126,6 +126,8 @@ def _kept(given: Any) -> Any:
     """A view as it is now: the fleet changes its room while it decides, and a queue's running jobs are read once."""
     if isinstance(given, FleetView):
         return given.now_ms, given.observation, dict(given.room)
+    if isinstance(given, RankView):
+        return given._replace(tenants=dict(given.tenants))
     if isinstance(given, QueueView):
         return given.now_ms, given.free, tuple(given.in_order())
     return given
@@ -152,4 +154,6 @@ def _time(saying: Saying) -> int:
             return each.at_ms
         if isinstance(each, tuple) and len(each) == 3:
             return int(each[0])
+        if isinstance(each, RankView):
+            return each.now_ms
     return int(saying[1][1]) if saying[0] == "route" else -1
