@@ -84,7 +84,7 @@ def test_jobs_one_after_the_other() -> None:
     agree(world(PLAIN, [(at * 1_000, 400_000) for at in range(12)], {"spot-a": [(0, 3)], "spot-b": [(0, 2)]}, SLOW))
 
 
-@settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=(Phase.generate,),
+@settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=(Phase.generate,),
           suppress_health_check=QUIET)  # fmt: skip
 @given(small_worlds())
 def test_any_small_world_uses_what_is_metered(case: tuple[WorldInputs, Policy]) -> None:

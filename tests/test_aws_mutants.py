@@ -178,7 +178,7 @@ def dies(mutant: Mutant, scenario: str) -> str:
 
 def marked(number: int, mutant: Mutant) -> object:
     """Some in each run of the tests, all in the slow part."""
-    marks = () if number % 4 == 0 else pytest.mark.slow
+    marks = () if number % 10 == 0 else pytest.mark.slow
     return pytest.param(mutant, marks=marks, id=f"{mutant.module}-{mutant.name.replace(' ', '-')}")
 
 
