@@ -35,7 +35,9 @@ SCENARIOS = [
         "test_a_job_that_falls_back_to_on_demand",
     )
 ]
-services = pytest.mark.parametrize("services", [IDEAL, SLOW], ids=["ideal", "slow"])
+services = pytest.mark.parametrize(
+    "services", [pytest.param(IDEAL, id="ideal", marks=pytest.mark.slow), pytest.param(SLOW, id="latencies")]
+)
 
 
 @pytest.fixture(autouse=True)
