@@ -7,7 +7,7 @@ from typing import Any
 
 from aws.package import check_user_source
 from scheduler.observation import NOT_HAD, SOURCES
-from scheduler.policies.backfill import CENTRAL_ONLY
+from scheduler.policies.order.easy import CENTRAL_ONLY
 from scheduler.policy import NOTHING_NEEDED, POINTS
 from spotbed.build import Blueprint
 from spotbed.errors import InputError, Problem

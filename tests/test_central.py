@@ -35,9 +35,9 @@ from scheduler.central_record import (
 )
 from scheduler.commands import SetTimer
 from scheduler.ordered import Ordered
-from scheduler.policies.backfill import Easy
 from scheduler.policies.move import Stay
 from scheduler.policies.order import Fifo, ShortestJobFirst
+from scheduler.policies.order.easy import Easy
 from scheduler.policies.place import LowestPrice
 from scheduler.policies.protect import NoProtection
 from scheduler.policies.retry import FullJitter

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from queueing import column, inputs_of, run_cluster
 from worlds import HOUR, MINUTE, S, policy_of, work_of
 
-from scheduler.policies.backfill import Easy
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, ShortestJobFirst
+from scheduler.policies.order.easy import Easy
 from scheduler.policies.place import OnDemandFallback
 from scheduler.policies.retry import FullJitter, Immediate
 from scheduler.settings import Settings

@@ -14,8 +14,8 @@ from worlds import HOUR, MINUTE, S, work_of
 
 from scheduler.central_record import QueueView, Running, Waiting, in_order
 from scheduler.ordered import Ordered
-from scheduler.policies.backfill import CENTRAL_ONLY, Easy, reservation
 from scheduler.policies.order import EarliestDeadlineFirst, Fifo, PriorityWithAgeing, ShortestJobFirst
+from scheduler.policies.order.easy import CENTRAL_ONLY, Easy, reservation
 from scheduler.policy import needs_of
 from sim.inputs import JobClass
 

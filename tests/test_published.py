@@ -17,7 +17,7 @@ from queueing import run_cluster, slowdowns
 from worlds import HOUR
 
 from scheduler.job_record import Job, JobSpec, Ticket
-from scheduler.policies.backfill import Easy
+from scheduler.policies.order.easy import Easy
 from sim.inputs import Work
 from spotbed.published import SOURCES, judge, targets
 from spotbed.published.bags import other_pauses_s, pauses_s, runs

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from scheduler.observation import NOT_HAD, SOURCES
-from scheduler.policies.backfill import CENTRAL_ONLY
+from scheduler.policies.order.easy import CENTRAL_ONLY
 from scheduler.policy import NOTHING_NEEDED
 
 _CITED = re.compile(r"\b(?:19|20)\d\d\b|Guide|Library|[Rr]eference|Blog|arXiv")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scheduler.policies.backfill import CENTRAL_ONLY
+from scheduler.policies.order.easy import CENTRAL_ONLY
 from scheduler.policies.presets import DEFAULTS, PARTS, PRESETS
 from scheduler.policy import NOTHING_NEEDED, POINTS, Policy
 from scheduler.settings import Settings

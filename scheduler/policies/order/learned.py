@@ -9,67 +9,67 @@ estimates. Can be deployed; on pools n is 1.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from scheduler.job_record import Job
 from scheduler.policies.order.shortest_job_first import LAST
 from scheduler.record import record
 
 
-def _score(job: Job, begin_ms: float, size: float, weight: float) -> float:
-    return size + weight * math.log10(max(1.0, (begin_ms + job.ticket.submit_ms) / 1000))
+@record
+class _Learned:
+    """size(r, n) + weight x log10(s); a job without an estimate is last."""
 
+    begin_ms: int = 0
+    weight: ClassVar[float] = 0.0
 
-def _seconds(job: Job) -> float:
-    return max(1.0, job.ticket.estimate_ms / 1000)
+    def key(self, job: Job) -> float:
+        ticket = job.ticket
+        if ticket.estimate_ms < 0:
+            return LAST
+        submit_s = max(1.0, (self.begin_ms + ticket.submit_ms) / 1000)
+        return self.size(max(1.0, ticket.estimate_ms / 1000), ticket.slots) + self.weight * math.log10(submit_s)
+
+    def size(self, estimate_s: float, slots: int) -> float:
+        """What the estimate and the slots add to the score."""
+        raise NotImplementedError
 
 
 @record
-class F1:
+class F1(_Learned):
     """log10(r) n + 870 log10(s); without an estimate last."""
 
-    begin_ms: int = 0
+    weight: ClassVar[float] = 870
 
-    def key(self, job: Job) -> float:
-        ticket = job.ticket
-        if ticket.estimate_ms < 0:
-            return LAST
-        return _score(job, self.begin_ms, math.log10(_seconds(job)) * ticket.slots, 870)
+    def size(self, estimate_s: float, slots: int) -> float:
+        return math.log10(estimate_s) * slots
 
 
 @record
-class F2:
+class F2(_Learned):
     """sqrt(r) n + 25600 log10(s); without an estimate last."""
 
-    begin_ms: int = 0
+    weight: ClassVar[float] = 25_600
 
-    def key(self, job: Job) -> float:
-        ticket = job.ticket
-        if ticket.estimate_ms < 0:
-            return LAST
-        return _score(job, self.begin_ms, math.sqrt(_seconds(job)) * ticket.slots, 25_600)
+    def size(self, estimate_s: float, slots: int) -> float:
+        return math.sqrt(estimate_s) * slots
 
 
 @record
-class F3:
+class F3(_Learned):
     """r n + 6.86e6 log10(s); without an estimate last."""
 
-    begin_ms: int = 0
+    weight: ClassVar[float] = 6.86e6
 
-    def key(self, job: Job) -> float:
-        ticket = job.ticket
-        if ticket.estimate_ms < 0:
-            return LAST
-        return _score(job, self.begin_ms, _seconds(job) * ticket.slots, 6.86e6)
+    def size(self, estimate_s: float, slots: int) -> float:
+        return estimate_s * slots
 
 
 @record
-class F4:
+class F4(_Learned):
     """r sqrt(n) + 5.3e5 log10(s); without an estimate last."""
 
-    begin_ms: int = 0
+    weight: ClassVar[float] = 5.3e5
 
-    def key(self, job: Job) -> float:
-        ticket = job.ticket
-        if ticket.estimate_ms < 0:
-            return LAST
-        return _score(job, self.begin_ms, _seconds(job) * math.sqrt(ticket.slots), 5.3e5)
+    def size(self, estimate_s: float, slots: int) -> float:
+        return estimate_s * math.sqrt(slots)
