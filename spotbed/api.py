@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from spotbed.frames import journal_frame, run_data
 from spotbed.limits import limits_told
 from spotbed.policies.compose import Composed
 from spotbed.progress import Progress, Silent
-from spotbed.provenance import provenance
+from spotbed.provenance import of_scenario
 from spotbed.scenario.load import load_scenario
 from spotbed.scenario.load import validate as problems_of
 from spotbed.scenario.models import Scenario
@@ -103,7 +102,7 @@ def run_scenario(
     finished = Finished({label: [run.result]}, {})
     results = results_of(made, finished, label, [label], gates=())
     data = run_data(made, composed, run, results)
-    data.provenance = _provenance(
+    data.provenance = of_scenario(
         made,
         {"seed": seed},
         journal_sha256=run.journal.sha256() if run.journal else None,
@@ -258,20 +257,6 @@ def _chosen(made: Blueprint, baseline: str, policies: Sequence[str] | None) -> l
     return [label for label in made.composed if label in wanted]
 
 
-def _provenance(made: Blueprint, seeds: Mapping[str, int], **more: Any) -> dict[str, Any]:
-    return provenance(
-        ["spotbed", *sys.argv[1:]],
-        made.input_files(),
-        seeds,
-        price_book_date=made.book.date,
-        price_book_sha256=made.book.sha256,
-        catalogue_sha256=made.catalogue.sha256,
-        services_sha256=made.preset.sha256,
-        scenario_sha256=made.scenario.sha256,
-        **more,
-    )
-
-
 def comparison_data(
     made: Blueprint, finished: Finished, labels: Sequence[str], overrides: Sequence[str] = ()
 ) -> tuple[ComparisonData, list[str]]:
@@ -299,7 +284,7 @@ def comparison_data(
         coverage=method_text(),
         description=scenario.description or "",
     )
-    data.provenance = _provenance(
+    data.provenance = of_scenario(
         made,
         {"seed": scenario.seed, "worlds": scenario.replications},
         overrides=list(overrides),
@@ -311,7 +296,7 @@ def comparison_data(
 
 def _run_of(made: Blueprint, finished: Finished, label: str) -> RunData:
     data = finished.runs[label]
-    data.provenance = _provenance(
+    data.provenance = of_scenario(
         made,
         {"seed": made.scenario.seed},
         policy=label,

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spotbed.build import Blueprint
 
 _PACKAGES = ("duckdb", "numpy", "pandas", "pydantic", "scipy", "simpy")
 
@@ -40,6 +43,21 @@ def provenance(
         "platform": {"system": platform.system(), "machine": platform.machine()},
         **more,
     }
+
+
+def of_scenario(made: Blueprint, seeds: Mapping[str, int], **more: Any) -> dict[str, Any]:
+    """What `provenance.json` says of a result of this scenario, made by the command that runs now."""
+    return provenance(
+        ["spotbed", *sys.argv[1:]],
+        made.input_files(),
+        seeds,
+        price_book_date=made.book.date,
+        price_book_sha256=made.book.sha256,
+        catalogue_sha256=made.catalogue.sha256,
+        services_sha256=made.preset.sha256,
+        scenario_sha256=made.scenario.sha256,
+        **more,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,7 +281,7 @@ def _judged(
 
 def _write(task: _Task, results: dict[str, Any]) -> None:
     from spotbed.api import write_json, write_table
-    from spotbed.provenance import provenance
+    from spotbed.provenance import of_scenario
     from spotbed.report.html import page
     from spotbed.report.markdown import write_document
     from spotbed.report.search import search_document, trials_frame
@@ -294,15 +293,7 @@ def _write(task: _Task, results: dict[str, Any]) -> None:
         write_table(trials_frame(results), folder / "trials.csv")
         write_json(
             folder / MARK,
-            provenance(
-                ["spotbed", *sys.argv[1:]],
-                made.input_files(),
-                {"seed": made.scenario.seed},
-                price_book_date=made.book.date,
-                price_book_sha256=made.book.sha256,
-                scenario_sha256=made.scenario.sha256,
-                overrides=list(task.request.overrides),
-            ),
+            of_scenario(made, {"seed": made.scenario.seed}, overrides=list(task.request.overrides)),
         )
         (folder / "index.html").write_bytes(page(document))
         write_document(document, folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,18 +93,11 @@ def means(plan: Plan, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _provenance(made: Blueprint, plan: Plan, request: Request) -> dict[str, Any]:
-    from spotbed.provenance import provenance
+    from spotbed.provenance import of_scenario
 
-    seeds = {"seed": made.scenario.seed, "worlds": made.scenario.replications}
-    return provenance(
-        ["spotbed", *sys.argv[1:]],
-        made.input_files(),
-        seeds,
-        price_book_date=made.book.date,
-        price_book_sha256=made.book.sha256,
-        catalogue_sha256=made.catalogue.sha256,
-        services_sha256=made.preset.sha256,
-        scenario_sha256=made.scenario.sha256,
+    return of_scenario(
+        made,
+        {"seed": made.scenario.seed, "worlds": made.scenario.replications},
         overrides=list(request.overrides),
         design=request.design,
         points=len(plan.points),
