@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -35,16 +36,27 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 Work = Callable[..., int | None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Base of options that several commands share: its fields are typer's parameters. A command that wants them has one
+    parameter of such a class."""
+
+
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
     """Register a function whose first parameter is the Terminal, and which returns an exit code or None for 0.
 
-    The options of `_COMMON` may stand before the command's name or after it. A command may have a -o of its own.
+    The options of `_COMMON` may stand before the command's name or after it. A command may have a -o of its own, and
+    parameters that are `Options`.
     """
 
     def register(work: Work) -> Work:
+        shared = _shared(work)
+
         @functools.wraps(work)
         def guarded(context: typer.Context, **values: Any) -> None:
             own = {option: values.pop(option) for option in _COMMON}
+            for parameter, kind in shared.items():
+                values[parameter] = kind(**{each.name: values.pop(each.name) for each in dataclasses.fields(kind)})
             code = run_guarded(_terminal(context, own), work, values)
             if code:
                 raise typer.Exit(code)
@@ -79,15 +91,35 @@ def _terminal(context: typer.Context, own: dict[str, Any]) -> Terminal:
     )
 
 
+def _shared(work: Work) -> Mapping[str, type[Options]]:
+    """The parameters that stand for several options."""
+    hints = get_type_hints(work, include_extras=True)
+    return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Options)}
+
+
+def _parameters(work: Work) -> Iterator[inspect.Parameter]:
+    """The function's own parameters without its Terminal; one that stands for several options is all of them."""
+    hints, shared = get_type_hints(work, include_extras=True), _shared(work)
+    for parameter in list(inspect.signature(work).parameters.values())[1:]:
+        if parameter.name not in shared:
+            yield parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            continue
+        kind = shared[parameter.name]
+        options = get_type_hints(kind, include_extras=True)
+        for each in dataclasses.fields(kind):
+            yield inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, annotation=options[each.name], default=each.default
+            )
+
+
 def _give_signature(guarded: Callable[..., None], work: Work) -> None:
     """What typer reads: the context, the function's own parameters without its Terminal, then the common options."""
-    hints = get_type_hints(work, include_extras=True)
     kind = inspect.Parameter.KEYWORD_ONLY
-    own = list(inspect.signature(work).parameters.values())[1:]
-    parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
-    parameters += [parameter.replace(annotation=hints[parameter.name], kind=kind) for parameter in own]
+    own = list(_parameters(work))
+    parameters = [inspect.Parameter("context", kind, annotation=typer.Context), *own]
     common = _COMMON
-    if any("-o" in (getattr(each, "param_decls", None) or ()) for hint in hints.values() for each in get_args(hint)):
+    declared = (each for parameter in own for each in get_args(parameter.annotation))
+    if any("-o" in (getattr(each, "param_decls", None) or ()) for each in declared):
         common = {**_COMMON, "output": (_OutputInFull, None)}
     parameters += [
         inspect.Parameter(option, kind, annotation=annotation, default=default)

@@ -11,7 +11,7 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.progress import progress
-from spotbed.cli.stack import Profile, Region, Target
+from spotbed.cli.stack import Place, chosen
 from spotbed.cli.tables import Format, Table, to_records
 from spotbed.cli.terminal import Terminal
 
@@ -80,9 +80,8 @@ def fit(
         Work | None,
         typer.Option(help="Of a run: each job, or fitted classes. Left out: a list of up to 200.", show_default=False),
     ] = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Fit lifetimes or spells of capacity, with censoring, say how good the fit is, and print the scenario's lines.
 
@@ -95,25 +94,22 @@ def fit(
     if sum(each is not None for each in (path, from_stack, from_journal)) != 1:
         raise InputError(Problem("give one of PATH, --from-stack NAME and --from-journal FILE."))
     if path is None:
-        _fit_run(terminal, from_stack, from_journal, work, (target, region, profile))
+        _fit_run(terminal, from_stack, from_journal, work, place)
         return
     report = fit_path(Path(path) if Path(path).is_dir() else locate(path, Path()), kind)
     table = Table.of_records(report.rows(), notes=[report.to_yaml().rstrip()])
     terminal.result(table, report.to_dict())
 
 
-def _fit_run(
-    terminal: Terminal, stack: str | None, journal: Path | None, work: Work | None, where: tuple[Any, ...]
-) -> None:
+def _fit_run(terminal: Terminal, stack: str | None, journal: Path | None, work: Work | None, place: Place) -> None:
     """The scenario of a deployed run, as text that can be saved."""
     from scheduler.settings import Settings
-    from spotbed.cli.stack import chosen
     from spotbed.cli.verify import lines_of_stack
     from spotbed.verify.lines import read_journal
     from spotbed.verify.observed import observe
     from spotbed.verify.scenario import scenario_of
 
-    lines = lines_of_stack(chosen(stack, *where), *where) if journal is None else read_journal(journal)
+    lines = lines_of_stack(chosen(stack, place), place) if journal is None else read_journal(journal)
     told: dict[str, int] = next((line.body["settings"] for line in lines if line.fact == "stack"), {})
     name = stack or (journal.stem if journal else "run")
     found = scenario_of(observe(lines, Settings(**told)), name, None if work is None else work.value)

@@ -13,7 +13,7 @@ import typer
 from spotbed.cli.command import command
 from spotbed.cli.failures import FAILURE, OK
 from spotbed.cli.progress import progress
-from spotbed.cli.stack import Profile, Region, Target, Where, session_for, where
+from spotbed.cli.stack import Place, Profile, Where, session_for, where
 from spotbed.cli.tables import Format, Table
 from spotbed.cli.terminal import Terminal
 
@@ -158,18 +158,17 @@ def destroy(
     now: Annotated[
         bool, typer.Option("--now", help="In an account: do not wait until running jobs have ended.")
     ] = False,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> int:
     """Remove a stack with its jobs, tables and outputs. It asks before.
 
     In an account it drains first: workers end what they do, unless --now.
     Then all is removed that bills, also the teams' buckets with what is in them.
     """
-    if where(stack, target, region, profile) is Where.local:
+    if where(stack, place) is Where.local:
         return _destroy_here(terminal, stack, yes=yes)
-    return _destroy_there(terminal, stack, target, region, profile, yes=yes, now=now)
+    return _destroy_there(terminal, stack, place, yes=yes, now=now)
 
 
 def _destroy_here(terminal: Terminal, name: str, *, yes: bool) -> int:
@@ -184,19 +183,10 @@ def _destroy_here(terminal: Terminal, name: str, *, yes: bool) -> int:
     return OK
 
 
-def _destroy_there(
-    terminal: Terminal,
-    name: str,
-    target: Where | None,
-    region: str | None,
-    profile: str | None,
-    *,
-    yes: bool,
-    now: bool,
-) -> int:
+def _destroy_there(terminal: Terminal, name: str, place: Place, *, yes: bool, now: bool) -> int:
     from aws.removal import Removal
 
-    session = session_for(name, target, region, profile)
+    session = session_for(name, place)
     with progress(terminal, f"{name} in {session.region}") as bar:
         removal = Removal(name, session, bar.update)
         found = removal.find()

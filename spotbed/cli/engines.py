@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from spotbed.cli.command import Options
 
 if TYPE_CHECKING:
     from spotbed import engines
@@ -19,16 +22,23 @@ class Engine(StrEnum):
     ray = "ray"
 
 
-EngineOption = Annotated[Engine, typer.Option("--engine", help="Where worlds are run: see docs/clusters.md.")]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(metavar="ADDR", help="Of a Dask or Ray cluster that runs already; else one is started here."),
-]
-Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; as many as cores if not given.")]
+@dataclass(frozen=True)
+class Engines(Options):
+    """Where worlds are run, and by how many processes."""
 
+    engine: Annotated[Engine, typer.Option("--engine", help="Where worlds are run: see docs/clusters.md.")] = (
+        Engine.local
+    )
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDR", help="Of a Dask or Ray cluster that runs already; else one is started here."),
+    ] = None
+    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; as many as cores if not given.")] = (
+        None
+    )
 
-def chosen(engine: Engine, scheduler: str | None, jobs: int | None) -> engines.Engine:
-    """What the options say. Raises InputError where they do not go together or a package is missing."""
-    from spotbed import engines
+    def chosen(self) -> engines.Engine:
+        """What the options say. Raises InputError where they do not go together or a package is missing."""
+        from spotbed import engines
 
-    return engines.Engine(engine.value, scheduler, jobs)
+        return engines.Engine(self.engine.value, self.scheduler, self.jobs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spotbed.cli.command import command
-from spotbed.cli.engines import Engine, EngineOption, Jobs, Scheduler, chosen
+from spotbed.cli.engines import Engines
 from spotbed.cli.failures import GATE_FAILED, INVALID_INPUT, OK, told
 from spotbed.cli.progress import progress
 from spotbed.cli.tables import Format, Table
@@ -106,9 +106,6 @@ def compare(
     at_most: Annotated[
         int | None, typer.Option("--max", min=2, metavar="N", help="With --precision: no more worlds than this.")
     ] = None,
-    jobs: Jobs = None,
-    engine: EngineOption = Engine.local,
-    scheduler: Scheduler = None,
     overrides: Overrides = None,
     lenient: Lenient = False,
     policies: Annotated[
@@ -116,6 +113,8 @@ def compare(
         typer.Option("--policy", metavar="LABEL", help="Only this one and the baseline; may be repeated."),
     ] = None,
     out: Out = None,
+    *,
+    engines: Engines,
 ) -> int:
     """Run all policies on the same worlds: means with intervals, paired differences, gates, and the report."""
     from spotbed import api
@@ -127,7 +126,7 @@ def compare(
             file,
             baseline=baseline,
             replications=replications,
-            engine=chosen(engine, scheduler, jobs),
+            engine=engines.chosen(),
             out=out,
             overrides=settings(file, overrides, lenient),
             policies=tuple(policies) if policies else None,

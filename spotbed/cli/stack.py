@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spotbed.cli.command import command
+from spotbed.cli.command import Options, command
 from spotbed.cli.failures import FAILURE, OK
 from spotbed.cli.tables import Format, Table
 from spotbed.cli.terminal import Terminal
@@ -56,6 +56,17 @@ Profile = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Of ~/.aws/config; else as the AWS command line has it.", rich_help_panel=_PANEL),
 ]
+
+
+@dataclass(frozen=True)
+class Place(Options):
+    """Where a stack is looked for. Left out: here if a local stack has the name, else in an account."""
+
+    target: Target = None
+    region: Region = None
+    profile: Profile = None
+
+
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The id of a job.")]
 
 
@@ -64,9 +75,8 @@ def status(
     terminal: Terminal,
     stack: Name = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s (AWS: 15 s), until interrupted.")] = False,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> int:
     """Jobs and workers by phase, instances, and messages in the queues.
 
@@ -75,7 +85,7 @@ def status(
     """
     import time
 
-    mine = chosen(stack, target, region, profile)
+    mine = chosen(stack, place)
     code = _show_status(terminal, mine.status())
     while watch:
         time.sleep(mine.look_every_s)
@@ -123,16 +133,15 @@ def submit(
         Path, typer.Argument(metavar="FILE|DIR", help="Jobs as JSON or JSON lines; or a folder with one executable.")
     ],
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Submit jobs. Of a folder the one executable is run; what it writes there is its output.
 
     A job that is there already is not submitted again.
     """
     known: list[str] = []
-    ids = chosen(stack, target, region, profile).submit(path, known.append)
+    ids = chosen(stack, place).submit(path, known.append)
     terminal.result(Table(["job"], [[each] for each in ids]), {"jobs": ids, "known": known})
     if known:
         terminal.alert(f"There already, and not submitted again: {', '.join(known)}. Another id makes another job.")
@@ -143,15 +152,14 @@ def jobs(
     terminal: Terminal,
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="One job: its last attempts.")] = None,
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """All jobs, in the order of submission; or one with its attempts.
 
     The cost is an estimate: time under a lease, at the pool's price.
     """
-    mine = chosen(stack, target, region, profile)
+    mine = chosen(stack, place)
     if job is not None:
         _show_job(terminal, mine.job(job))
         return
@@ -192,12 +200,11 @@ def logs(
     terminal: Terminal,
     job: Job,
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """The whole output of the last attempt of a job that has ended, as it was written."""
-    content = chosen(stack, target, region, profile).logs(job)
+    content = chosen(stack, place).logs(job)
     if terminal.format is Format.json:
         terminal.document({"job_id": job, "log": content.decode("utf-8", "replace")})
         return
@@ -211,12 +218,11 @@ def fetch(
     job: Job,
     stack: Name = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to; what is there is replaced.")] = Path(),
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Bring the outputs of a job that is done."""
-    paths = [str(path) for path in chosen(stack, target, region, profile).fetch(job, out)]
+    paths = [str(path) for path in chosen(stack, place).fetch(job, out)]
     terminal.result(Table(["fetched"], [[path] for path in paths]), {"fetched": paths})
 
 
@@ -225,12 +231,11 @@ def cancel(
     terminal: Terminal,
     job: Job,
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> int:
     """End a job, also while it runs. Exits with 1 for one that has ended already."""
-    phase = chosen(stack, target, region, profile).cancel(job)
+    phase = chosen(stack, place).cancel(job)
     terminal.result(Table(["job", "phase"], [[job, phase]]), {"job_id": job, "phase": phase})
     return OK if phase == "cancelled" else FAILURE
 
@@ -239,12 +244,11 @@ def cancel(
 def drain(
     terminal: Terminal,
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Launch nothing any more, and let every worker end after what it does now."""
-    mine = chosen(stack, target, region, profile)
+    mine = chosen(stack, place)
     mine.drain()
     terminal.note(f"{mine.name} drains: spotbed status --stack {mine.name} --watch")
 
@@ -253,25 +257,24 @@ def drain(
 def resume(
     terminal: Terminal,
     stack: Name = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Launch again: after a drain, after a higher spend cap, and in pools that were given up."""
-    mine = chosen(stack, target, region, profile)
+    mine = chosen(stack, place)
     mine.resume()
     terminal.note(f"{mine.name} launches again: spotbed status --stack {mine.name} --watch")
 
 
 # which stack --------------------------------------------------------------------------------------------------------
-def chosen(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Stack:
+def chosen(name: str | None, place: Place) -> Stack:
     """The stack that is meant. Raises InputError when that cannot be told, OutsideError when it is not there."""
     from aws.deployed import deployed
     from aws.local.stack import LocalStack
 
-    if where(name, target, region, profile) is Where.local:
+    if where(name, place) is Where.local:
         return LocalStack(_only(_local_names(), "on this machine") if name is None else name)
-    session = session_for(name, target, region, profile)
+    session = session_for(name, place)
     if name is None:
         from aws.deployed import scheduler_names
 
@@ -279,26 +282,26 @@ def chosen(name: str | None, target: Where | None, region: str | None, profile: 
     return deployed(name, session)
 
 
-def where(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Where:
-    """Where a stack is looked for: where `target` says; else here, if there is one of this name (or any, without a name
-    or anything that only AWS has)."""
-    if target is not None:
-        return target
+def where(name: str | None, place: Place) -> Where:
+    """Where a stack is looked for: where the options say; else here, if there is one of this name (or any, without a
+    name or anything that only AWS has)."""
+    if place.target is not None:
+        return place.target
     here = _local_names()
     if name is None:
-        return Where.local if here and region is None and profile is None else Where.aws
+        return Where.local if here and place == Place() else Where.aws
     return Where.local if name in here else Where.aws
 
 
-def session_for(name: str | None, target: Where | None, region: str | None, profile: str | None) -> Session:
+def session_for(name: str | None, place: Place) -> Session:
     """A session with AWS. Raises InputError, which tells of the local stacks, where nobody has said that AWS is meant
     and there is no way to it."""
     from aws.session import Session
     from spotbed.errors import InputError, OutsideError, Problem
 
-    meant = target is not None or region is not None or profile is not None
+    meant = place != Place()
     try:
-        session = Session(region, profile)
+        session = Session(place.region, place.profile)
         if meant or session.has_credentials:
             return session
     except OutsideError:

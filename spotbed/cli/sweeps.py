@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotbed.cli.command import command
-from spotbed.cli.engines import Engine, EngineOption, Jobs, Scheduler, chosen
+from spotbed.cli.engines import Engines
 from spotbed.cli.progress import progress
 from spotbed.cli.runs import Lenient, Out, Overrides, Scenario, settings
 from spotbed.cli.tables import Table
@@ -38,9 +38,6 @@ def sweep(
         Design, typer.Option(help="Every combination of the lists, or a sample of lists and ranges.")
     ] = Design.product,
     points: Annotated[int | None, typer.Option(min=1, max=100_000, metavar="N", help="Of a sample: how many.")] = None,
-    engine: EngineOption = Engine.local,
-    scheduler: Scheduler = None,
-    jobs: Jobs = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many runs, how long, how dear.")] = False,
     instance: Annotated[
         str | None, typer.Option(metavar="TYPE", help="With --dry-run: what it would take on this EC2 instance type.")
@@ -51,6 +48,8 @@ def sweep(
     overrides: Overrides = None,
     lenient: Lenient = False,
     out: Out = None,
+    *,
+    engines: Engines,
 ) -> None:
     """Run a scenario at many points: all its policies on the same worlds at each, in one Parquet data set.
 
@@ -58,7 +57,7 @@ def sweep(
     """
     from spotbed.sweep import Request, estimate, plan_sweep, run_sweep
 
-    where = chosen(engine, scheduler, jobs)
+    where = engines.chosen()
     given = tuple(settings(file, overrides, lenient))
     request = Request(file, given, design.value, points, out, where, resume)
     if dry_run:
@@ -131,12 +130,11 @@ def search(
     report_worlds: Annotated[
         int | None, typer.Option(min=1, metavar="M", help="Other worlds, that judge; else `replications`.")
     ] = None,
-    engine: EngineOption = Engine.local,
-    scheduler: Scheduler = None,
-    jobs: Jobs = None,
     overrides: Overrides = None,
     lenient: Lenient = False,
     out: Out = None,
+    *,
+    engines: Engines,
 ) -> None:
     """Tune a policy's parameters for several objectives at once, and judge the best on worlds that chose none of them.
 
@@ -144,7 +142,7 @@ def search(
     """
     from spotbed.search import Request, run_search
 
-    where = chosen(engine, scheduler, jobs)
+    where = engines.chosen()
     given = tuple(settings(file, overrides, lenient))
     wanted = tuple(name.strip() for name in objectives.split(",")) if objectives else None
     request = Request(file, trials, given, wanted, storage, tune_worlds, report_worlds, out, where)

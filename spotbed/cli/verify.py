@@ -13,7 +13,7 @@ import typer
 
 from spotbed.cli.command import command
 from spotbed.cli.failures import GATE_FAILED, OK
-from spotbed.cli.stack import Name, Profile, Region, Target
+from spotbed.cli.stack import Name, Place, chosen, session_for
 from spotbed.cli.tables import Format, Table, to_markdown, to_text
 from spotbed.cli.terminal import Terminal
 
@@ -67,9 +67,8 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="Write the services as this run had them, as a preset for scenarios."),
     ] = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> int:
     """Price and measure a deployed run, play it again in the simulator, and say how far apart they are.
 
@@ -81,7 +80,7 @@ def verify(
     from spotbed.verify.replay import run_of
     from spotbed.verify.verdict import verdict
 
-    lines, planned = _lines_and_plan(stack, target, region, profile, plan, journal)
+    lines, planned = _lines_and_plan(stack, place, plan, journal)
     lines = from_moment(lines, _moment_ms(since, planned))
     is_local = any(line.fact == "stack" and line.body.get("target") == "local" for line in lines)
     deployed = _deployed(planned, lines, scenario)
@@ -136,49 +135,43 @@ def rebuild(
             metavar="TABLE", help="The job table that was restored, if it was lost; its name begins with STACK-jobs-."
         ),
     ] = None,
-    target: Target = None,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """After a loss of tables: make workers, leases, indexes and counters again from the jobs and the instances.
 
     With --from-table, the jobs are those of the restored table; all instances are stopped, what has ended since is
     found in the bucket, and jobs that were submitted since have to be submitted again.
     """
-    from spotbed.cli.stack import chosen
-
-    mine = chosen(stack, target, region, profile)
+    mine = chosen(stack, place)
     buckets = sorted({mine.address.bucket, mine.address.results})
     found = mine.rebuild(from_table or "", buckets)
     terminal.result(Table(["what", "count"], [[name, count] for name, count in found.items()]), found)
 
 
 def _lines_and_plan(
-    stack: str | None, target: Any, region: str | None, profile: str | None, plan: Path | None, journal: Path | None
+    stack: str | None, place: Place, plan: Path | None, journal: Path | None
 ) -> tuple[list[Line], Mapping[str, Any]]:
     from spotbed.verify.lines import read_journal
 
     if journal is not None and plan is not None:
         return read_journal(journal), read_applied(plan)
-    from spotbed.cli.stack import chosen
-
-    mine = chosen(stack, target, region, profile)
-    lines = lines_of_stack(mine, target, region, profile) if journal is None else read_journal(journal)
+    mine = chosen(stack, place)
+    lines = lines_of_stack(mine, place) if journal is None else read_journal(journal)
     return lines, mine.plan() if plan is None else read_applied(plan)
 
 
-def lines_of_stack(mine: Stack, target: Any, region: str | None, profile: str | None) -> list[Line]:
+def lines_of_stack(mine: Stack, place: Place) -> list[Line]:
     """The journal of a stack that runs. Raises InputError for one that has not heard of a job."""
     from aws.local.stack import LocalStack
     from aws.logs import journal_of
-    from spotbed.cli.stack import session_for
     from spotbed.errors import InputError, Problem
     from spotbed.verify.lines import lines_of
 
     if isinstance(mine, LocalStack):
         lines = lines_of(mine.journal())
     else:
-        session = session_for(mine.name, target, region, profile)
+        session = session_for(mine.name, place)
         lines = lines_of(journal_of(session.client("logs"), mine.name))
     if not any(line.fact == "job" for line in lines):
         raise InputError(Problem(f"stack {mine.name} has heard of no job yet.", hint="Submit some: spotbed submit."))
