@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,14 @@ providers._get_local_constants = lambda: providers._local_constants  # type: ign
 record.guard()
 
 ROOT = Path(__file__).resolve().parent.parent
+_SLOW_S = 3600  # after which a slow test counts as hanging
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """A slow test may take longer than `timeout` of pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SLOW_S))
 
 
 @pytest.fixture(scope="session")

@@ -59,12 +59,6 @@ def run(number: int, *, performed: bool) -> tuple[World, Calls]:
     return made, calls
 
 
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-
-
 def calls_of_a_run() -> int:
     with mock_aws():
         return run(0, performed=False)[1].made

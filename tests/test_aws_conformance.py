@@ -42,9 +42,7 @@ services = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials of anybody, and these scenarios on AWS's side."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
+    """These scenarios on AWS's side."""
     monkeypatch.setattr(stand_in, "agree", agree)
 
 

@@ -45,11 +45,8 @@ def client(service: str) -> Any:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
     """A world with a team's bucket."""
-    with pytest.MonkeyPatch.context() as patched:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            patched.setenv(name, "testing")  # before moto's own, which goes first
-        with mock_aws():
-            yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
+    with mock_aws():
+        yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
 
 
 @pytest.fixture

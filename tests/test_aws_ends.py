@@ -35,8 +35,6 @@ class Watch:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty world on moto's tables, whose ends go to queues."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)

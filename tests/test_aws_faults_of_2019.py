@@ -32,9 +32,7 @@ DOCUMENTS = Path(functions.__file__).parent / "documents"
 
 
 @pytest.fixture(autouse=True)
-def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
+def emulated() -> Iterator[None]:
     with mock_aws():
         yield
 

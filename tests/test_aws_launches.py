@@ -23,8 +23,6 @@ WHY = "{} instances in a row did not register within the boot timeout"
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty world on moto's tables, which gives a pool up after two."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
         only = {"spot-a": world_.control.pools["spot-a"]}

@@ -66,8 +66,6 @@ def server() -> Server:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch, server: Server) -> Iterator[World]:
     """An empty world whose jobs need licences."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
         world_.control = replace(world_.control, checkout=server)
@@ -455,8 +453,6 @@ def run_of_a_job(monkeypatch: pytest.MonkeyPatch, number: int, *, performed: boo
 
 @pytest.mark.parametrize("performed", [False, True])
 def test_some_calls_fail_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPatch, performed: bool) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     calls = run_of_a_job(monkeypatch, 0, performed=False)
     for number in range(5 + 9 * performed, calls, 79):
         run_of_a_job(monkeypatch, number, performed=performed)
@@ -465,7 +461,5 @@ def test_some_calls_fail_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 @pytest.mark.parametrize("performed", [False, True])
 def test_each_call_fails_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPatch, performed: bool) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     for number in range(1, run_of_a_job(monkeypatch, 0, performed=False) + 1):
         run_of_a_job(monkeypatch, number, performed=performed)

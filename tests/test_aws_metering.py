@@ -31,12 +31,6 @@ OF_THE_STACK = 1  # write: the fleet's record, once
 AWS = ServicesPreset.load()
 
 
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-
-
 def metered(inputs: WorldInputs, policy: Policy) -> dict[str, float]:
     """What the simulator meters, as items of the price book."""
     tally = DecoupledWorld(inputs, policy).run()

@@ -20,10 +20,8 @@ SHAPE = "2x0GiB|spot|*"
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def made() -> Iterator[World]:
     """An empty world on moto's tables."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
 

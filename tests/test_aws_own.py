@@ -17,10 +17,8 @@ from aws.own import OF_A_GROUP, TAGGED
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def made() -> Iterator[World]:
     """An empty world on moto's tables."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         yield World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
 

@@ -85,11 +85,7 @@ def test_a_mistake_is_told_with_file_and_line(mine: Path, kind: str, line: int, 
 
 
 @pytest.mark.parametrize("kind", ["Raises", "Wrong"])
-def test_a_mistake_reaches_no_table_and_the_message_comes_again(
-    mine: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
+def test_a_mistake_reaches_no_table_and_the_message_comes_again(mine: Path, kind: str) -> None:
     message: dict[str, Any] = {"messageId": "m", "body": json.dumps({"id": "a", "commands": ["true"]})}
     with mock_aws():
         made = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)

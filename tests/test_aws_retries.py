@@ -55,9 +55,7 @@ class Table:
 
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials of anybody, and pauses that take no time."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
+    """Pauses that take no time."""
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
 
 

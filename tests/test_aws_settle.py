@@ -60,8 +60,6 @@ def scaling() -> Scaling:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch, scaling: Scaling) -> Iterator[World]:
     """An empty world on moto's tables, with one pool."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
     with mock_aws():
         world_ = World(world(PLAIN, [(0, 600_000)], {}, IDEAL), SPOT)
         only = {"spot-a": replace(world_.control.pools["spot-a"], group=GROUP)}
