@@ -155,12 +155,11 @@ def _study(task: _Task) -> Any:
     """Optuna's study of this search, with trials that a killed process has left unfinished put first."""
     import optuna
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        lock = JournalFileSymlinkLock(str(task.storage), grace_period=_LOCK_S)
-        storage = JournalStorage(JournalFileBackend(str(task.storage), lock))
+        storage = JournalStorage(JournalFileBackend(str(task.storage), lock_of(task.storage)))
         name = _study_name(task)
         begun = [study for study in optuna.get_all_study_names(storage) if study == name]
         before = len(optuna.load_study(study_name=name, storage=storage).trials) if begun else 0
@@ -176,6 +175,14 @@ def _study(task: _Task) -> Any:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params)
     return study
+
+
+def lock_of(storage: Path) -> Any:
+    """Held for each write to the storage. Not Optuna's usual lock, a link to the storage: when that is a relative path
+    and its holder was killed, the next one waits for ever, as it looks for the age of a file that is not there."""
+    from optuna.storages.journal import JournalFileOpenLock
+
+    return JournalFileOpenLock(str(storage), grace_period=_LOCK_S)
 
 
 def _study_name(task: _Task) -> str:

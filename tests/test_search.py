@@ -164,6 +164,16 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_that_it_was_in() -> None
     assert len(set(numbers)) == 6
 
 
+@pytest.mark.timeout(60)
+def test_the_lock_of_a_search_that_was_killed_while_it_wrote_is_taken_over() -> None:
+    storage = "reports/s-search.optuna.log"
+    Path("reports").mkdir()
+    code = f"import os, pathlib, spotbed.search as s; s.lock_of(pathlib.Path({storage!r})).acquire(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert [path.name for path in Path("reports").iterdir()] == ["s-search.optuna.log.lock"]
+    assert len(searched(1).results["trials"]) == 1
+
+
 def _told_trials(storage: Path) -> int:
     """How many trials have ended, by the lines of the storage that carry values."""
     if not storage.exists():
