@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Batches = Generator[list[tuple[int, Kept]], None, None]
 _BATCHES_PER_PROCESS = 8  # few enough to be cheap, many enough to share evenly
 _WAVE = 2  # batches for each process of a Ray cluster that are waited for together: joblib gets them only so
 PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
+_TRACKER = "ignore:resource_tracker:UserWarning"
 _PACKAGES = {"dask": "distributed", "ray": "ray"}
 _NOTHING_LOST = "the worlds that were finished before"
 
@@ -72,11 +74,19 @@ def _locally(items: Sequence[Item], processes: int) -> Iterator[tuple[Item, Kept
         return
     import joblib
 
+    say_nothing_of_semaphores()
     batches = [batch for _, batch in _batches(items, processes)]
     parallel = joblib.Parallel(n_jobs=min(processes, len(batches)), return_as="generator_unordered")
     with _cancelled_quietly(), contextlib.closing(parallel(joblib.delayed(run_here)(each) for each in batches)) as done:
         for batch in done:
             yield from batch
+
+
+def say_nothing_of_semaphores() -> None:
+    """Let joblib's tracker of semaphores, which starts with this process's options, remove in silence what is left
+    after a Ctrl-C."""
+    if _TRACKER not in sys.warnoptions:
+        sys.warnoptions.append(_TRACKER)
 
 
 def _batches(items: Sequence[Item], processes: int) -> list[tuple[int, Sequence[Item]]]:

@@ -141,6 +141,17 @@ def test_ctrl_c_says_what_is_kept_and_the_same_command_runs_the_rest(
     assert results(Path("reports/s")) == uninterrupted
 
 
+def test_semaphores_that_ctrl_c_leaves_are_removed_without_a_word() -> None:
+    code = """
+from joblib.externals.loky.backend import resource_tracker
+from spotbed.engines import say_nothing_of_semaphores
+say_nothing_of_semaphores()
+resource_tracker.register("/loky-of-nobody", "semlock")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_comparison_that_is_killed_leaves_nobody_behind_and_goes_on(uninterrupted: bytes) -> None:
     with begun("--jobs", "2") as process:
         process.kill()
