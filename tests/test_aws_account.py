@@ -267,8 +267,8 @@ def test_a_bucket_of_the_targets_own_holds_the_code_and_is_not_removed(here: Pat
 def test_a_plan_is_read_back_from_the_stack(here: Path) -> None:
     from datetime import UTC, datetime
 
-    from spotbed.cli.stack import chosen
+    from spotbed.cli.stack import Place, chosen
 
     invoke("apply", "PLAN")
-    found = chosen(STACK, None, None, None).plan()
+    found = chosen(STACK, Place()).plan()
     assert found == read_plan(Path("PLAN"), datetime.now(UTC)).document()
