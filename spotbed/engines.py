@@ -19,6 +19,7 @@ Name = Literal["local", "dask", "ray"]
 Batches = Generator[list[tuple[int, Kept]], None, None]
 _BATCHES_PER_PROCESS = 8  # few enough to be cheap, many enough to share evenly
 _WAVE = 2  # batches for each process of a Ray cluster that are waited for together: joblib gets them only so
+_TRIED_AGAIN = 3  # times that what was lost with a process of a cluster is run again; as many as Dask itself does
 PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
 _TRACKER = "ignore:resource_tracker:UserWarning"
 _PACKAGES = {"dask": "distributed", "ray": "ray"}
@@ -104,15 +105,35 @@ def _cancelled_quietly() -> Iterator[None]:
 
 # Dask -----------------------------------------------------------------------------------------------------------------
 def _with_dask(items: Sequence[Item], baggage: Any, engine: Engine) -> Batches:
+    """What is lost with the only worker that had the baggage is sent again to those that are left, baggage and all."""
+    import distributed
+
+    left = dict.fromkeys(range(len(items)))
+    with _dask_client(engine) as client, _told_of_dask(engine):
+        for more in reversed(range(_TRIED_AGAIN + 1)):
+            _await_a_worker(client, engine)
+            sent = tuple(left)
+            try:
+                for batch in _dask_batches(client, [items[number] for number in sent], baggage):
+                    done = [(sent[place], kept) for place, kept in batch]
+                    for number, _ in done:
+                        del left[number]
+                    yield done
+                return
+            except distributed.client.FutureCancelledError:
+                if not more or client.status != "running":
+                    raise
+
+
+def _dask_batches(client: Any, items: Sequence[Item], baggage: Any) -> Batches:
     import joblib
 
-    with _dask_client(engine) as client:
-        batches = _batches(items, sum(client.ncores().values()))
-        sent = (joblib.delayed(run_there)(baggage, parcels_of(batch, first)) for first, batch in batches)
-        with joblib.parallel_config(backend=_dask_backend(client, baggage)):
-            parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
-            with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done, _told_of_dask(engine):
-                yield from done
+    batches = _batches(items, sum(client.ncores().values()))
+    sent = (joblib.delayed(run_there)(baggage, parcels_of(batch, first)) for first, batch in batches)
+    with joblib.parallel_config(backend=_dask_backend(client, baggage)):
+        parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
+        with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done:
+            yield from done
 
 
 def _dask_backend(client: Any, baggage: Any) -> Any:
@@ -140,13 +161,16 @@ def _dask_client(engine: Engine) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise _unreachable(engine, error) from error
     with contextlib.closing(client):
-        try:
-            client.wait_for_workers(1, timeout=PATIENCE_S)
-        except TimeoutError as error:
-            what = f"The Dask scheduler at {engine.scheduler} has no worker after {PATIENCE_S:g} s."
-            how = f"start workers (dask worker {engine.scheduler} --nthreads 1), and give the same command again."
-            raise OutsideError(what, _NOTHING_LOST, how) from error
         yield client
+
+
+def _await_a_worker(client: Any, engine: Engine) -> None:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+    except TimeoutError as error:
+        what = f"The Dask scheduler at {engine.scheduler} has no worker after {PATIENCE_S:g} s."
+        how = f"start workers (dask worker {engine.scheduler} --nthreads 1), and give the same command again."
+        raise OutsideError(what, _NOTHING_LOST, how) from error
 
 
 @contextlib.contextmanager

@@ -141,6 +141,32 @@ def test_dask_comes_to_the_same_bytes_with_a_worker_killed_on_the_way(cluster: C
     assert sorted(path.name for path in Path().iterdir()) == ["clustered", "jobs.csv", "own.py", "s.yaml", "serial"]
 
 
+def test_a_worker_that_comes_after_the_only_one_has_died_does_the_rest(cluster: Cluster) -> None:
+    serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
+    (victim,) = cluster.workers(1)
+
+    class Replacing(Killing):
+        def update(self, done: int, total: int, note: str = "") -> None:
+            was_alive = self.killed_at is None
+            super().update(done, total, note)
+            if was_alive and self.killed_at is not None:
+                cluster.workers(1)
+
+    engine, replacing = Engine("dask", cluster.address), Replacing(victim)
+    clustered = api.compare_scenario("s.yaml", engine=engine, progress=replacing, out=Path("clustered")).path
+    assert replacing.killed_at is not None
+    victim.wait()
+    assert differing(serial, clustered) == []
+
+
+def test_that_the_only_worker_has_died_is_told(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    (victim,) = cluster.workers(1)
+    monkeypatch.setattr(engines, "PATIENCE_S", 10.0)
+    told = r"has no worker after 10 s.\nKept: \d+ of 40 worlds.*\nTo go on: start workers"
+    with pytest.raises(OutsideError, match=told):
+        api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address), progress=Killing(victim))
+
+
 def test_a_sweep_on_dask_goes_on_from_what_is_kept_here(cluster: Cluster) -> None:
     serial = run_sweep(Request(Path("s.yaml"), engine=Engine(processes=1), out=Path("serial"))).path
     cluster.workers(1)
