@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from aws.control import PoolSpec
-from aws.local import stack
+from aws.local import cloud, stack
 from aws.local.asl import MACHINE, check
 from aws.local.executions import Executor
 from aws.local.instances import LocalFleet
@@ -46,6 +46,17 @@ def eventually(holds: Callable[[], bool], within_s: float = 60.0) -> None:
     while not holds():
         assert time.monotonic() < until_s, "it never came to be"
         time.sleep(0.05)
+
+
+def ends_told(local: stack.LocalStack, queue: str) -> list[dict[str, Any]]:
+    """What a queue tells, one message for each job that ended, in the order of their ids. Each end is told at least
+    once: a function that answers late is called again."""
+    address = json.loads((local.folder / stack.ADDRESS).read_text("utf-8"))
+    sqs, told = cloud.client(address["url"], "sqs"), {}
+    while found := sqs.receive_message(QueueUrl=address[queue], MaxNumberOfMessages=10).get("Messages"):
+        bodies = [json.loads(message["Body"]) for message in found]
+        told.update({body["job_id"]: body for body in bodies})
+    return [told[job] for job in sorted(told)]
 
 
 def processes_with(text: str) -> list[str]:
@@ -243,7 +254,7 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     (folder / "run; touch x.sh").chmod(0o755)
     assert local.submit(tmp_path / "jobs.json") == ["hello", "slow", "everyone"]
     assert local.submit(folder) == ["deck"]
-    assert local.wait(60)
+    assert local.wait(170)
     lines = {line.job_id: line for line in local.jobs()}
     assert {name: (line.phase, line.attempts) for name, line in lines.items()} == {
         "hello": ("done", 1), "everyone": ("failed", 4), "deck": ("done", 1),
@@ -254,7 +265,9 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     (fetched,) = local.fetch("deck", tmp_path / "out")
     assert fetched == tmp_path / "out" / "result.txt"
     assert fetched.read_text() == "model\n"
-    assert local.queued() == {"jobs": 0, "finished": 2, "dead": 2}
+    assert local.queued()["jobs"] == 0
+    assert [end["job_id"] for end in ends_told(local, "finished")] == ["deck", "hello"]
+    assert [end["job_id"] for end in ends_told(local, "dead")] == ["everyone", "slow"]
     assert {line[1] for line in local.journal()} == {"job", "worker", "fleet", "world"}
     local.drain()
     eventually(lambda: not local.status()["instances"] and not local.status()["executions"])
@@ -268,7 +281,7 @@ def test_a_running_job_is_cancelled_and_its_worker_goes_on(local: stack.LocalSta
     assert local.cancel("long") == "cancelled"
     eventually(lambda: not processes_with("sleep 612"))
     local.send({"id": "next", "commands": ["true"]})
-    assert local.wait(30)
+    assert local.wait(170)
     assert [(line.job_id, line.phase) for line in local.jobs()] == [("long", "cancelled"), ("next", "done")]
     assert local.cancel("long") == "cancelled"
 
@@ -279,7 +292,7 @@ def test_a_wrapper_that_dies_costs_one_lease_and_leaves_nothing_running(local: s
     found = subprocess.run(["pgrep", "-f", "wrapper.py --job=job "], capture_output=True, text=True, check=True)
     os.kill(int(found.stdout.split()[0]), 9)
     eventually(lambda: not processes_with("sleep 614"))
-    assert local.wait(30)
+    assert local.wait(170)
     assert [(line.phase, line.attempts, line.interruptions) for line in local.jobs()] == [("done", 2, 1)]
     eventually(lambda: not local.status()["instances"])
 
@@ -332,7 +345,9 @@ def test_five_kills_and_every_job_succeeds_exactly_once(local: stack.LocalStack,
     assert all(local.logs(line.job_id) == f"ran {line.job_id[4:]}\n".encode() for line in lines)
     ends = Counter(line[2] for line in local.journal() if line[4] and line[4][0]["is"] == "ReleaseDependants")
     assert ends == {line.job_id: 1 for line in lines}
-    assert local.queued() == {"jobs": 0, "finished": jobs, "dead": 0}
+    assert local.queued()["jobs"] == 0
+    assert [end["job_id"] for end in ends_told(local, "finished")] == sorted(ends)
+    assert ends_told(local, "dead") == []
     eventually(lambda: not local.status()["instances"] and not local.status()["executions"], 30)
     assert set(local.status()["workers"]) == {"gone"}
 

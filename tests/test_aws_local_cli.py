@@ -67,7 +67,7 @@ def test_what_was_compared_runs_here(folder: Path) -> None:
     )
     assert document("submit", "jobs.jsonl")["jobs"] == ["one", "two"]
     assert document("cancel", "two")["phase"] == "cancelled"
-    assert stack.LocalStack("my-small-one").wait(60)
+    assert stack.LocalStack("my-small-one").wait(170)
     assert {job["job_id"]: job["phase"] for job in document("jobs")["jobs"]} == {"one": "done", "two": "cancelled"}
     (attempt,) = document("jobs", "one")["attempt_log"]
     assert (attempt["attempt"], attempt["cause"]) == (1, "done")

@@ -130,7 +130,7 @@ def test_pipelines_run_on_a_stack_of_this_machine(local: stack.LocalStack, tmp_p
     for message in reversed(PIPELINES):
         local.send(message)
     eventually(lambda: len(local.jobs()) == len(PIPELINES))
-    assert local.wait(120)
+    assert local.wait(170)
     lines = {line.job_id: line for line in local.jobs()}
     phases = {name: line.phase for name, line in lines.items()}
     assert phases == {"mesh": "done", "solve": "done", "plot": "done", "bad-solve": "failed", "bad-plot": "failed"}
