@@ -78,7 +78,8 @@ def _locally(items: Sequence[Item], processes: int) -> Iterator[tuple[Item, Kept
     say_nothing_of_semaphores()
     batches = [batch for _, batch in _batches(items, processes)]
     parallel = joblib.Parallel(n_jobs=min(processes, len(batches)), return_as="generator_unordered")
-    with _cancelled_quietly(), contextlib.closing(parallel(joblib.delayed(run_here)(each) for each in batches)) as done:
+    sent = (joblib.delayed(run_here)(os.getpid(), each) for each in batches)
+    with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done:
         for batch in done:
             yield from batch
 

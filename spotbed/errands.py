@@ -77,23 +77,29 @@ def run_task(made: Blueprint, label: str, world: int, *, tables: bool = True) ->
 
 
 # in another process of this machine ---------------------------------------------------------------------------------
-def run_here(items: Sequence[Item]) -> list[tuple[Item, Kept]]:
-    """Run a batch in a process of this machine, which reads the same files and keeps what it finishes itself."""
-    _end_with_parent()
+def run_here(sender: int, items: Sequence[Item]) -> list[tuple[Item, Kept]]:
+    """Run a batch in a process of this machine, which reads the same files and keeps what it finishes itself. `sender`
+    is the process that sent it."""
+    _end_with(sender)
     os.chdir(items[0][0].folder)  # joblib's processes outlive one comparison, and stay where they began
     return [((errand, task), errand.run(task)) for errand, task in items]
 
 
 @cache
-def _end_with_parent() -> None:
-    """Let this process end soon after the one that started it, even if that one is killed: joblib waits for minutes."""
-    parent = os.getppid()
+def _end_with(sender: int) -> None:
+    """Let this process end soon after the one that sent its batch, which started it, even if that one is killed: joblib
+    waits for minutes. It may have been killed before the batch was looked at: then its number is no more our parent's.
+    """
+    if sender == os.getpid():  # joblib runs the batch in place where it may start no processes
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == sender:
             time.sleep(_LOOKS_EVERY_S)
         os._exit(1)
 
+    if os.getppid() != sender:
+        os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
 

@@ -263,3 +263,31 @@ def test_a_scenario_that_is_changed_while_it_is_compared_is_refused() -> None:
     with pytest.raises(OutsideError, match=r"s.yaml, or a policy that it names, was changed while it was compared"):
         api.compare_scenario("s.yaml", jobs=1, progress=Meddling())
     assert not Path("reports").exists()
+
+
+BATCH = """\
+import os, threading
+from spotbed.errands import run_here
+
+class Errand:
+    folder = "."
+    def run(self, task):
+        print("ran with", threading.active_count(), "threads")
+
+run_here({sender}, [(Errand(), ("first", 0))])
+"""
+
+
+@pytest.mark.parametrize(
+    ("sender", "code", "told"),
+    [("os.getppid()", 0, "ran with 2 threads\n"), ("os.getpid()", 0, "ran with 1 threads\n"), ("{dead}", 1, "")],
+    ids=["alive", "itself", "dead"],
+)
+def test_a_batch_whose_sender_ended_before_it_was_looked_at_is_not_run(sender: str, code: int, told: str) -> None:
+    """Else its process would watch for the end of whoever took it over, and never come to its own. One that runs the
+    batch itself has nobody to watch."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    command = [sys.executable, "-c", BATCH.format(sender=sender.format(dead=ended.pid))]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (code, told, "")
