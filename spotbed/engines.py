@@ -18,7 +18,6 @@ from spotbed.keeping import Kept
 Name = Literal["local", "dask", "ray"]
 Batches = Generator[list[tuple[int, Kept]], None, None]
 _BATCHES_PER_PROCESS = 8  # few enough to be cheap, many enough to share evenly
-_WAVE = 2  # batches for each process of a Ray cluster that are waited for together: joblib gets them only so
 _TRIED_AGAIN = 3  # times that what was lost with a process of a cluster is run again; as many as Dask itself does
 PATIENCE_S = 20.0  # for a scheduler to answer, and for its first worker
 _TRACKER = "ignore:resource_tracker:UserWarning"
@@ -200,19 +199,52 @@ def _unreachable(engine: Engine, error: BaseException) -> OutsideError:
 def _with_ray(items: Sequence[Item], baggage: Any, engine: Engine) -> Batches:
     import joblib
     import ray
-    from ray.util.joblib import register_ray
 
     with _ray_session(engine):
-        register_ray()
         processes = engine.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        batches, luggage = _batches(items, processes), ray.put(baggage)
-        for start in range(0, len(batches), processes * _WAVE):
-            wave = batches[start : start + processes * _WAVE]
-            sent: list[Callable[..., Any]] = [
-                joblib.delayed(_run_with_ray)(luggage, parcels_of(batch, first)) for first, batch in wave
-            ]
-            with joblib.parallel_config(backend="ray"):
-                yield from joblib.Parallel(n_jobs=processes, batch_size=1)(sent)
+        luggage = ray.put(baggage)
+        sent = (
+            joblib.delayed(_run_with_ray)(luggage, parcels_of(batch, first))
+            for first, batch in _batches(items, processes)
+        )
+        with joblib.parallel_config(backend=_ray_backend(processes)):
+            parallel = joblib.Parallel(n_jobs=processes, return_as="generator_unordered", pre_dispatch="n_jobs")
+            with _cancelled_quietly(), contextlib.closing(parallel(sent)) as done:
+                yield from done
+
+
+def _ray_backend(processes: int) -> Any:
+    """Batches as tasks of Ray, each on a CPU of its own. Ray's own backend for joblib binds them to actors, and ends
+    with the first of these that is lost; a task is run again elsewhere."""
+    import ray
+    from joblib.parallel import ParallelBackendBase
+
+    class Backend(ParallelBackendBase):  # type: ignore[misc] # joblib has no types
+        supports_retrieve_callback = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._run = ray.remote(num_cpus=1, max_retries=_TRIED_AGAIN)(_call)
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, processes)  # with one, joblib runs everything here
+
+        def submit(self, func: Callable[[], Any], callback: Callable[[Any], None]) -> Any:
+            future = self._run.remote(func).future()
+            future.add_done_callback(callback)
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            try:
+                return out.result()
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+
+    return Backend()
+
+
+def _call(batch: Callable[[], Any]) -> Any:
+    return batch()
 
 
 def _run_with_ray(luggage: Any, parcels: Any) -> list[tuple[int, Kept]]:
@@ -232,7 +264,8 @@ def _ray_session(engine: Engine) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, TimeoutError) as error:
         raise _unreachable(engine, error) from error
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints there what happens to its nodes: it is for results
+            yield
     except ray.exceptions.RayError as error:
         what = f"The Ray cluster failed: {str(error).strip().splitlines()[0]}"
         raise OutsideError(what, _NOTHING_LOST, "look at its logs, and give the same command again.") from error

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,45 +64,116 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Cluster:
-    """A Dask scheduler and workers, each a process of its own in a folder of its own."""
+    """Processes of a cluster, each in a folder and a session of its own, in which no file of the user can be opened."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, users: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         self.processes: list[subprocess.Popen[bytes]] = []
-        self._start("scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2])
+        (folder / "python").mkdir(parents=True)
+        (folder / "python" / "sitecustomize.py").write_text(CLOSED.format(folder=str(users)))
+        path = os.pathsep.join(filter(None, (str(folder / "python"), os.environ.get("PYTHONPATH"))))
+        self.environment = {**os.environ, "PYTHONPATH": path}
 
-    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
-        return [
-            self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1")
-            for _ in range(count)
-        ]
-
-    def _start(self, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-        own = self.folder / f"{kind}-{len(self.processes)}"
-        own.mkdir(parents=True)
-        command = [sys.executable, "-m", "dask", kind, *arguments, "--no-dashboard"]
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        own = self.folder / str(len(self.processes))
+        own.mkdir()
+        command = [sys.executable, "-m", *arguments]
         with (own / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=own, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, cwd=own, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
         self.processes.append(process)
         return process
 
     def stop(self) -> None:
         for process in reversed(self.processes):
-            process.kill()
+            kill(process)
             process.wait()
 
 
+CLOSED = """\
+import sys
+
+def refuse(event, arguments):
+    if event == "open" and str(arguments[0]).startswith({folder!r}):
+        raise PermissionError("no file of the user is here")
+
+sys.addaudithook(refuse)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """It, and all that it started, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+class DaskCluster(Cluster):
+    """A Dask scheduler and workers."""
+
+    def __init__(self, folder: Path, users: Path) -> None:
+        super().__init__(folder, users)
+        port = str(free_port())
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.start("dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+
+    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        own = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--no-dashboard")
+        return [self.start("dask", "worker", self.address, *own) for _ in range(count)]
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, here: Path) -> Iterator[DaskCluster]:
     pytest.importorskip("distributed", reason="the extra spotbed[dask] is not installed")
-    started = Cluster(tmp_path / "cluster")
+    started = DaskCluster(tmp_path / "cluster", here)
     try:
         yield started
     finally:
         started.stop()
+
+
+class RayCluster(Cluster):
+    """A Ray head without CPUs, and nodes of one CPU, each with an address of its own on the loopback: Ray tells nodes
+    apart by it. Each node is a raylet and the worker processes that it starts."""
+
+    def __init__(self, folder: Path, users: Path) -> None:
+        super().__init__(folder, users)
+        self.address = f"127.0.0.2:{free_port()}"
+        port = self.address.rpartition(":")[2]
+        sockets = ("--temp-dir", str(folder / "ray"))  # a short path: that of a socket has at most 107 characters
+        self._node("--head", "--port", port, "--num-cpus", "0", "--include-dashboard", "false", *sockets)
+
+    def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        return [self._node("--address", self.address, "--num-cpus", "1") for _ in range(count)]
+
+    def _node(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """One after the other: nodes that start at the same time take each other's ports."""
+        number = len(self.processes)
+        address = ("--node-ip-address", f"127.0.0.{2 + number}", "--disable-usage-stats", "--block")
+        process = self.start("ray.scripts.scripts", "start", *arguments, *address)
+        log = self.folder / str(number) / "log"
+        for _ in range(600):
+            if "Ray runtime started" in log.read_text("utf-8"):
+                return process
+            time.sleep(0.1)
+        pytest.fail(f"a node of Ray does not start: {log.read_text('utf-8')}")
+
+
+@pytest.fixture
+def ray_cluster(here: Path) -> Iterator[RayCluster]:
+    pytest.importorskip("ray", reason="the extra spotbed[ray] is not installed: it has 270 MB")
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        started = RayCluster(Path(folder) / "c", here)
+        try:
+            yield started
+        finally:
+            started.stop()
 
 
 class Killing:
@@ -115,7 +187,7 @@ class Killing:
     def update(self, done: int, total: int, note: str = "") -> None:
         if self.killed_at is None and done >= self.share * total:
             self.killed_at = done / total
-            os.kill(self.victim.pid, signal.SIGKILL)
+            kill(self.victim)
 
 
 def differing(one: Path, other: Path) -> list[str]:
@@ -128,7 +200,7 @@ def _same(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
-def test_dask_comes_to_the_same_bytes_with_a_worker_killed_on_the_way(cluster: Cluster) -> None:
+def test_dask_comes_to_the_same_bytes_with_a_worker_killed_on_the_way(cluster: DaskCluster) -> None:
     serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
     victim, _ = cluster.workers(2)
     killing = Killing(victim)
@@ -141,7 +213,7 @@ def test_dask_comes_to_the_same_bytes_with_a_worker_killed_on_the_way(cluster: C
     assert sorted(path.name for path in Path().iterdir()) == ["clustered", "jobs.csv", "own.py", "s.yaml", "serial"]
 
 
-def test_a_worker_that_comes_after_the_only_one_has_died_does_the_rest(cluster: Cluster) -> None:
+def test_a_worker_that_comes_after_the_only_one_has_died_does_the_rest(cluster: DaskCluster) -> None:
     serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
     (victim,) = cluster.workers(1)
 
@@ -159,7 +231,7 @@ def test_a_worker_that_comes_after_the_only_one_has_died_does_the_rest(cluster: 
     assert differing(serial, clustered) == []
 
 
-def test_that_the_only_worker_has_died_is_told(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+def test_that_the_only_worker_has_died_is_told(monkeypatch: pytest.MonkeyPatch, cluster: DaskCluster) -> None:
     (victim,) = cluster.workers(1)
     monkeypatch.setattr(engines, "PATIENCE_S", 10.0)
     told = r"has no worker after 10 s.\nKept: \d+ of 40 worlds.*\nTo go on: start workers"
@@ -167,7 +239,7 @@ def test_that_the_only_worker_has_died_is_told(monkeypatch: pytest.MonkeyPatch, 
         api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address), progress=Killing(victim))
 
 
-def test_a_sweep_on_dask_goes_on_from_what_is_kept_here(cluster: Cluster) -> None:
+def test_a_sweep_on_dask_goes_on_from_what_is_kept_here(cluster: DaskCluster) -> None:
     serial = run_sweep(Request(Path("s.yaml"), engine=Engine(processes=1), out=Path("serial"))).path
     cluster.workers(1)
 
@@ -183,21 +255,21 @@ def test_a_sweep_on_dask_goes_on_from_what_is_kept_here(cluster: Cluster) -> Non
     assert differing(serial, run_sweep(request).path) == []
 
 
-def test_what_a_users_policy_does_wrong_on_a_worker_is_told_with_its_line(cluster: Cluster) -> None:
+def test_what_a_users_policy_does_wrong_on_a_worker_is_told_with_its_line(cluster: DaskCluster) -> None:
     Path("own.py").write_text(OWN.replace("job.ticket.estimate_ms", "job.ticket.no_such_thing"))
     cluster.workers(1)
     with pytest.raises(PolicyFailure, match=r"own.py:8.*no_such_thing"):
         api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address))
 
 
-def test_a_worker_with_another_spotbed_is_refused(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+def test_a_worker_with_another_spotbed_is_refused(monkeypatch: pytest.MonkeyPatch, cluster: DaskCluster) -> None:
     cluster.workers(1)
     monkeypatch.setattr("spotbed.errands.code_sha256", lambda: "another")
     with pytest.raises(OutsideError, match="runs another spotbed"):
         api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address))
 
 
-def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch, cluster: DaskCluster) -> None:
     monkeypatch.setattr(engines, "PATIENCE_S", 3.0)
     with pytest.raises(OutsideError, match=r"has no worker after 3 s.\nKept: .*\nTo go on: start workers"):
         api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address))
@@ -225,27 +297,26 @@ def test_an_engine_that_is_not_installed_names_its_extra(name: str, monkeypatch:
 
 
 @pytest.mark.slow
-def test_ray_comes_to_the_same_bytes() -> None:
-    pytest.importorskip("ray", reason="the extra spotbed[ray] is not installed: it has 270 MB")
+def test_ray_comes_to_the_same_bytes_with_a_node_killed_on_the_way(
+    ray_cluster: RayCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The raylet of the node and the processes that run its tasks are killed together. What Ray says of it stays out of
+    what a command may print as JSON."""
     serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
-    with _ray_cluster() as address:
-        engine = Engine("ray", address, processes=2)
-        clustered = api.compare_scenario("s.yaml", engine=engine, out=Path("clustered")).path
+    victim, _ = ray_cluster.workers(2)
+    killing = Killing(victim)
+    engine = Engine("ray", ray_cluster.address)
+    clustered = api.compare_scenario("s.yaml", engine=engine, progress=killing, out=Path("clustered")).path
+    assert killing.killed_at is not None
+    assert 0.4 <= killing.killed_at < 1
+    victim.wait()
     assert differing(serial, clustered) == []
+    assert capsys.readouterr().out == ""
 
 
-@contextlib.contextmanager
-def _ray_cluster() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"]
-    command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--include-dashboard", "false"]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, start_new_session=True, **streams) as process:
-        time.sleep(10)
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+@pytest.mark.slow
+def test_what_a_users_policy_does_wrong_on_a_node_of_ray_is_told_with_its_line(ray_cluster: RayCluster) -> None:
+    Path("own.py").write_text(OWN.replace("job.ticket.estimate_ms", "job.ticket.no_such_thing"))
+    ray_cluster.workers(1)
+    with pytest.raises(PolicyFailure, match=r"own.py:8.*no_such_thing"):
+        api.compare_scenario("s.yaml", engine=Engine("ray", ray_cluster.address))
