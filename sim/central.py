@@ -49,7 +49,7 @@ class CentralWorld(HeadedWorld, DecoupledWorld):
 
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(replace(inputs, services=_without_services(inputs.services)), policy, journal)
-        if any(klass.gang > 1 for klass in inputs.work.classes):
+        if any(klass.gang > 1 for klass in self.present.values()):
             self.index.gangs = True
             self.gangs = Gangs(self)
             self._perform_worker[Claim] = self._claim

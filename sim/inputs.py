@@ -78,6 +78,11 @@ class Work:
     def __len__(self) -> int:
         return len(self.submit_ms)
 
+    def present(self) -> dict[int, JobClass]:
+        """The classes of which there is a job, by their number: what only others ask for must cost nothing."""
+        jobs = np.bincount(self.klass, minlength=len(self.classes)).tolist()
+        return {number: klass for number, klass in enumerate(self.classes) if jobs[number]}
+
     def job_id(self, index: int) -> str:
         """The id of job `index`, unique within the world."""
         if self.ids is not None:

@@ -32,7 +32,7 @@ class JobWorld(World):
         super().__init__(inputs, policy, journal)
         self.submissions = Submissions(inputs)
         self.records: dict[int, Job] = {}
-        gangs = policy.architecture == "decoupled" and any(klass.gang > 1 for klass in inputs.work.classes)
+        gangs = policy.architecture == "decoupled" and any(klass.gang > 1 for klass in self.present.values())
         self.index = JobIndex(self.records, gangs=gangs)
         self._queues: dict[str, list[QueueClass | None]] = {
             purchase: [None] * len(inputs.work.classes) for purchase in PURCHASES

@@ -32,12 +32,13 @@ class AttemptWorld(JobWorld):
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         super().__init__(inputs, policy, journal)
         settings = policy.settings
-        self.licences = dict(inputs.licences)
+        taken = any(klass.licences for klass in self.present.values())
+        self.licences = dict(inputs.licences) if taken else {}
         self.renewal_ms = max(1, settings.lease_ms // inputs.services.renewals_per_lease)
         self._startup_ms, self._restore_ms = settings.startup_ms, settings.checkpoint_restore_ms
         self._write_ms = settings.checkpoint_write_ms
         self._keeps_refunds = inputs.billing.first_hour_free
-        self._stages = any(klass.input_gib or klass.output_gib for klass in inputs.work.classes)
+        self._stages = any(klass.input_gib or klass.output_gib for klass in self.present.values())
 
     def _plan(self, worker: LiveWorker, record: Job, number: int, command: Start) -> None:
         """When the attempt would end, and how, if nothing comes between."""

@@ -38,6 +38,8 @@ class Submissions:
         work = self._work = inputs.work
         self._streams = Streams(inputs.seed, inputs.world)
         self._classes = work.classes
+        present = work.present()
+        self._has_deadlines = any(klass.deadline_ms is not None for klass in present.values())
         self.specs = [spec_of_class(klass) for klass in work.classes]
         rate = inputs.services.staging_gib_per_s
         self.staging_in_ms = [round(klass.input_gib / rate * 1000) if rate else 0 for klass in work.classes]
@@ -46,7 +48,7 @@ class Submissions:
         self.klass: list[int] = work.klass.tolist()
         told = {self.klass[index] for index in work.outcomes}
         self.plain = [
-            not klass.fail_probability and not klass.success_string_missing and number not in told
+            number not in present or not (klass.fail_probability or klass.success_string_missing or number in told)
             for number, klass in enumerate(work.classes)
         ]
         self.dependencies = Dependencies(work.after)
@@ -94,9 +96,9 @@ class Submissions:
         self._jobs = [Job(ticket) for ticket in tickets][::-1]
 
     def _deadlines(self, start: int, stop: int, submit: list[int]) -> Any:
-        spans = [klass.deadline_ms for klass in self._classes]
-        if all(span is None for span in spans):
+        if not self._has_deadlines:
             return repeat(-1, stop - start)
+        spans = [klass.deadline_ms for klass in self._classes]
         found = (spans[klass] for klass in self.klass[start:stop])
         return [-1 if span is None else at + span for at, span in zip(submit, found, strict=False)]
 

@@ -40,7 +40,7 @@ def has_usual_case(world: DecoupledWorld) -> bool:
         and not world._startup_ms
         and not world._has_dependants
         and not work.groups
-        and not any(klass.licences for klass in work.classes)
+        and not any(klass.licences for klass in world.present.values())
         and len(world.troubles.of_starts) <= 1
         and not hasattr(world.policy.protect, "at_age")
     )

@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, inputs: WorldInputs, policy: Policy, journal: Journal | None = None) -> None:
         self.inputs, self.policy, self.journal = inputs, policy, journal
-        self.work = inputs.work
+        self.work, self.present = inputs.work, inputs.work.present()
         self.clock = Clock()
         self.streams = Streams(inputs.seed, inputs.world)
         weather = make_weather(inputs.pools, inputs.market, self.streams, _last_ms(inputs))
@@ -48,8 +48,8 @@ class World:
         self.slots = inputs.slots_per_instance
         self.launch_latency = self.latencies.table("launch")
         for pool in self.pools:
-            factors = (runtime_factor(klass, pool.spec.instance_type) for klass in self.work.classes)
-            pool.factor = {number: factor for number, factor in enumerate(factors) if factor != 1.0}
+            factors = {number: runtime_factor(klass, pool.spec.instance_type) for number, klass in self.present.items()}
+            pool.factor = {number: factor for number, factor in factors.items() if factor != 1.0}
             pool.capacity = pool.weather.capacity_at(0)
             self.clock.process(self._watch(pool))
 

@@ -50,9 +50,9 @@ def job_times(tally: Tally, work: Work) -> JobTimes:
 
 def late_penalty_usd(times: JobTimes, work: Work, end_ms: int) -> float:
     """What late jobs cost: their class's rate for each hour after the deadline; unended jobs are late until the end."""
-    rates = np.array([klass.late_penalty_usd_per_hour for klass in work.classes])
-    if not rates.any():
+    if not any(klass.late_penalty_usd_per_hour for klass in work.present().values()):
         return 0.0
+    rates = np.array([klass.late_penalty_usd_per_hour for klass in work.classes])
     ended = np.where(times.done, times.end_ms, end_ms)
     late_h = np.maximum(0, ended - times.deadline_ms) / 3_600_000
     return float((rates[work.klass] * np.where(times.deadline_ms >= 0, late_h, 0.0)).sum())
