@@ -1,11 +1,11 @@
-"""What a world does not use costs it nothing. Instructions are counted, not seconds: those of Python, one by one, so that
-two counts of the same world are equal, on any machine and under any load."""
+"""What a world does not use costs it nothing. Instructions are counted, not seconds: those of Python, one by one, so
+that two counts of the same world are equal, on any machine and under any load."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,7 +39,7 @@ policies: [{{use: spot-fallback, label: one, {policy}}}]
 """
 
 
-def counted(folder: Path, jobs: int = 200, **keys: str) -> Instructions:
+def counted(folder: Path, keys: Mapping[str, str], jobs: int = 200) -> Instructions:
     """World 0 of the scenario with these keys: made, simulated, billed and measured. It has run before, so that what a
     process does once is done."""
     file = folder / "s.yaml"
@@ -88,11 +88,11 @@ def of(found: Instructions, part: str) -> int:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Instructions:
-    return counted(tmp_path_factory.mktemp("plain"))
+    return counted(tmp_path_factory.mktemp("plain"), {})
 
 
 def test_the_same_world_is_the_same_number_of_instructions(plain: Instructions, tmp_path: Path) -> None:
-    assert difference(plain, counted(tmp_path)) == {}
+    assert difference(plain, counted(tmp_path, {})) == {}
     assert plain.total() > 200 * 1000
 
 
@@ -120,7 +120,7 @@ def test_no_instruction_is_executed_for_what_a_world_does_not_use(
     feature: str, plain: Instructions, tmp_path: Path
 ) -> None:
     keys, part = FEATURES[feature]
-    assert of(counted(tmp_path, jobs=20, **keys), part) > 0
+    assert of(counted(tmp_path, keys, jobs=20), part) > 0
     assert of(plain, part) == 0
 
 
@@ -134,7 +134,7 @@ def test_what_is_said_without_being_used_costs_nothing(plain: Instructions, tmp_
         "market": "outages: []\n  rebalance: {probability: 0}",
         "policy": "move: stay, order: fifo",
     }
-    assert difference(plain, counted(tmp_path, **keys)) == {}
+    assert difference(plain, counted(tmp_path, keys)) == {}
 
 
 def test_what_only_a_class_without_jobs_asks_for_costs_nothing(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_only_a_class_without_jobs_asks_for_costs_nothing(tmp_path: Path) -
         "gang: 2, priority: 5, retries: 0, fail_probability: 0.5, success_string_missing: 0.5, input: 3 GiB, "
         "output: 3 GiB, late_penalty: 1 USD/h, deadline: 10h, timeout: 1h, runtime_on: {m6i: 2}"
     )
-    bare = counted(tmp_path, more=f"{ABSENT}}}")
+    bare = counted(tmp_path, {"more": f"{ABSENT}}}"})
     for asked in (asks, "licences: {a: 1}"):
-        asking = counted(tmp_path, more=f"{ABSENT}, {asked}}}", capacity="licences: {a: 5}")
+        asking = counted(tmp_path, {"more": f"{ABSENT}, {asked}}}", "capacity": "licences: {a: 5}"})
         assert {name: more for name, more in difference(bare, asking).items() if name[0] != READS} == {}
