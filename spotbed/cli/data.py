@@ -122,11 +122,13 @@ def _fit_run(terminal: Terminal, stack: str | None, journal: Path | None, work: 
 @command(app)
 def predict(
     terminal: Terminal,
-    path: Annotated[str, typer.Argument(metavar="LOG", help="A log in the Standard Workload Format, or data:NAME.")],
+    path: Annotated[
+        str, typer.Argument(metavar="LOG", help="A log in the Standard Workload Format, data:NAME, or a run's journal.")
+    ],
     quantile: Annotated[float, typer.Option(min=0.01, max=0.99, help="The quantile of the runtime.")] = 0.5,
     share: Annotated[float, typer.Option(min=0.05, max=0.95, help="How much of the log is learnt from.")] = 0.5,
 ) -> None:
-    """How wrong predictions of runtimes are on the jobs of a log that they were not trained on.
+    """How wrong predictions of runtimes are on the jobs of a log or a run that they were not trained on.
 
     A scenario takes them as `runtime_estimate: last-two` or `boosted`. Needs the extra `predict`.
     """
@@ -134,10 +136,9 @@ def predict(
 
     from spotbed.scenario.paths import locate
     from spotbed.work.prediction import evaluate
-    from spotbed.work.swf import read_swf
+    from spotbed.work.runs import read_past
 
-    log = read_swf(locate(path, Path()), runtime_cap="request", lenient=True)
-    rows = [asdict(each) for each in evaluate(log, share, quantile)]
+    rows = [asdict(each) for each in evaluate(read_past(locate(path, Path())), share, quantile)]
     terminal.result(Table.of_records(rows), {"quantile": quantile, "share": share, "methods": rows})
 
 

@@ -248,17 +248,22 @@ class Log(Source):
     lenient: bool = Field(False, description="skip lines that cannot be read, and say how many")
 
 
-class Swf(Log):
-    """A log in the Standard Workload Format."""
+class History(Log):
+    """Jobs of which the file says when they had ended, so that later ones can be predicted from earlier ones."""
 
-    source: Literal["swf"]
     first: WholeNumber = Field(0, description="index of the first job that is taken")
     count: Count | None = Field(None, description="how many jobs are taken; by default all")
-    time_scale: Positive = Field(1.0, description="factor on the times between submissions")
     runtime_estimate: Literal["requested", "actual", "last-two", "boosted"] = Field(
         "requested",
         description="what policies are told; last-two and boosted are predictions from the jobs that had ended before",
     )
+
+
+class Swf(History):
+    """A log in the Standard Workload Format."""
+
+    source: Literal["swf"]
+    time_scale: Positive = Field(1.0, description="factor on the times between submissions")
     runtime_cap: Literal["none", "request"] = Field("none", description="request: a job ends at its requested time")
     slots: Literal["require", "as-one"] | None = Field(
         None, description="a job of n processors needs n slots, or one; by default n on a cluster, one on pools"
@@ -298,7 +303,7 @@ class AwsBatch(Log):
     source: Literal["aws-batch"]
 
 
-class Journal(Log):
+class Journal(History):
     """The jobs of an earlier run, simulated or real."""
 
     source: Literal["journal"]

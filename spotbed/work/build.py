@@ -38,11 +38,11 @@ from spotbed.scenario.models_work import (
 from spotbed.scenario.models_work import JobClass as ClassModel
 from spotbed.work.durations import dist_of
 from spotbed.work.kinds import Kind, read_jobs
-from spotbed.work.records import ClassPool, FileWork, JobRecord, work_of
+from spotbed.work.records import ClassPool, FileWork, JobRecord, part_of, work_of
+from spotbed.work.runs import jobs_of_run, read_run
 from spotbed.work.swf import read_swf
 
 _LUBLIN = Path(__file__).parent.parent / "data" / "lublin_feitelson_2003.json"
-_JOBS_OF_RUN = "jobs.csv"
 _CACHED = 8
 _cache: dict[tuple[str, int, int, str, bool], FileWork] = {}
 
@@ -206,13 +206,7 @@ def read_log(workload: LogModel, *, lenient: bool = False) -> FileWork:
 
 def _path(workload: LogModel) -> Path:
     path = workload.path.locate()
-    if isinstance(workload, Journal):
-        beside = path.with_name(_JOBS_OF_RUN)
-        if not beside.is_file():
-            message = f"has no {_JOBS_OF_RUN} beside it."
-            raise InputError(Problem(message, file=str(path), hint="Name a file in the folder of a run."))
-        return beside
-    return path
+    return jobs_of_run(path) if isinstance(workload, Journal) else path
 
 
 _KINDS: dict[type[LogModel], Kind] = {
@@ -220,7 +214,6 @@ _KINDS: dict[type[LogModel], Kind] = {
     Slurm: "slurm",
     Lsf: "lsf",
     AwsBatch: "aws-batch",
-    Journal: "run",
 }
 
 
@@ -239,6 +232,9 @@ def _read(workload: LogModel, path: Path, lenient: bool) -> FileWork:
         )
         return log.file_work(class_of(workload.defaults, "log"))
     template = class_of(workload.defaults, "job")
+    if isinstance(workload, Journal):
+        run = read_run(path, template, lenient=lenient)
+        return run.told(workload.runtime_estimate, workload.first, workload.count)
     return read_jobs(path, template, kind=_KINDS.get(type(workload)), lenient=lenient)
 
 
@@ -247,19 +243,4 @@ def _until(work: Work, horizon_ms: int | None) -> tuple[Work, list[str]]:
     count = len(work) if horizon_ms is None else int(np.searchsorted(work.submit_ms, horizon_ms))
     if count == len(work):
         return work, []
-    after = {job: tuple(each for each in awaited if each < count) for job, awaited in work.after.items() if job < count}
-    kept = replace(
-        work,
-        klass=work.klass[:count],
-        submit_ms=work.submit_ms[:count],
-        runtime_ms=work.runtime_ms[:count],
-        estimate_ms=work.estimate_ms[:count],
-        slots=work.slots[:count],
-        outcome_u=work.outcome_u[:count],
-        string_u=work.string_u[:count],
-        ids=None if work.ids is None else work.ids[:count],
-        after={job: awaited for job, awaited in after.items() if awaited},
-        user=None if work.user is None else work.user[:count],
-        groups=tuple(group for group in work.groups if group[0] < count),
-    )
-    return kept, [f"{len(work) - count} of {len(work)} jobs left out: they come after the horizon"]
+    return part_of(work, 0, count), [f"{len(work) - count} of {len(work)} jobs left out: they come after the horizon"]

@@ -64,6 +64,31 @@ def with_draws(work: Work, streams: Streams) -> Work:
     )
 
 
+def part_of(work: Work, first: int, end: int, origin_ms: int = 0) -> Work:
+    """The jobs `first` .. `end - 1` of a world that starts at `origin_ms`; they wait for no other job."""
+    chosen = slice(first, end)
+    after = {
+        job - first: tuple(each - first for each in awaited if first <= each < end)
+        for job, awaited in work.after.items()
+        if first <= job < end
+    }
+    return replace(
+        work,
+        klass=work.klass[chosen],
+        submit_ms=work.submit_ms[chosen] - origin_ms,
+        runtime_ms=work.runtime_ms[chosen],
+        estimate_ms=work.estimate_ms[chosen],
+        slots=work.slots[chosen],
+        outcome_u=work.outcome_u[chosen],
+        string_u=work.string_u[chosen],
+        ids=None if work.ids is None else work.ids[chosen],
+        after={job: awaited for job, awaited in after.items() if awaited},
+        user=None if work.user is None else work.user[chosen],
+        outcomes={job - first: told for job, told in work.outcomes.items() if first <= job < end},
+        groups=tuple((job - first, jobs) for job, jobs in work.groups if first <= job < end),
+    )
+
+
 class ClassPool:
     """One JobClass for each distinct set of keys, named by its shape (4cpu-16gib-1gpu) unless a name is given."""
 

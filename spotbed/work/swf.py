@@ -19,11 +19,11 @@ from sim.distributions import to_ms
 from sim.inputs import Float64, JobClass, Work
 from spotbed.errors import InputError, Problem
 from spotbed.work.complaints import Complaints
+from spotbed.work.prediction import PREDICTIONS, Past, RuntimeEstimate, predicted
 from spotbed.work.records import FileWork
 from spotbed.work.textfile import read_text
 from spotbed.work.values import LARGEST, parse_number
 
-RuntimeEstimate = Literal["requested", "actual", "last-two", "boosted"]
 Slots = Literal["require", "as-one"]
 SlotsField = Literal["allocated", "requested"]
 RuntimeCap = Literal["none", "request"]
@@ -86,6 +86,12 @@ class SwfLog:
     def __len__(self) -> int:
         return len(self.submit_s)
 
+    def past(self) -> Past:
+        """These jobs as predictions see them."""
+        ends_s = self.submit_s + np.maximum(0.0, self.wait_s) + self.runtime_s
+        slots = self.slots.astype(np.float64)
+        return Past(self.submit_s, ends_s, self.runtime_s, self.estimate_s, self.user, (slots,), self.first_submit_s)
+
     def file_work(self, job_class: JobClass) -> FileWork:
         """These jobs as work of one class."""
         count = len(self)
@@ -139,7 +145,7 @@ def read_swf(
     keep, dropped = _usable(columns, processors)
     notes += dropped
     chosen = np.flatnonzero(keep)[first : None if count is None else first + count]
-    if runtime_estimate in ("last-two", "boosted"):
+    if runtime_estimate in PREDICTIONS:
         chosen = np.flatnonzero(keep) if len(chosen) else chosen  # what came before is learnt from
     if len(chosen) == 0:
         usable = int(keep.sum())
@@ -147,7 +153,7 @@ def read_swf(
     log = _log(header, {number: column[chosen] for number, column in columns.items()}, processors[chosen])
     log = _scaled(log, time_scale)
     log, more = _with_requests(log, runtime_estimate, runtime_cap)
-    if runtime_estimate in ("last-two", "boosted"):
+    if runtime_estimate in PREDICTIONS:
         log = _predicted(log, runtime_estimate, first, count, quantile)
     if slots == "as-one":
         log = replace(log, slots=np.ones(len(log), dtype=np.int32))
@@ -194,9 +200,7 @@ def _with_requests(log: SwfLog, runtime_estimate: RuntimeEstimate, cap: RuntimeC
 
 def _predicted(log: SwfLog, how: RuntimeEstimate, first: int, count: int | None, quantile: float) -> SwfLog:
     """The chosen jobs, with predictions in place of requests."""
-    from spotbed.work.prediction import boosted, last_two
-
-    estimate_s = last_two(log) if how == "last-two" else boosted(log, first, quantile)
+    estimate_s = predicted(log.past(), how, first, quantile)
     chosen = slice(first, None if count is None else first + count)
     begin_s = log.submit_s[first]
     columns = {name: getattr(log, name)[chosen] for name in ("job", "runtime_s", "slots", "user", "line", "wait_s")}
