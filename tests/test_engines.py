@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,19 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    for _ in range(600):
+        if is_so():
+            return
+        time.sleep(0.1)
+    pytest.fail(otherwise)
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """It, and all that it started, at once."""
     with contextlib.suppress(ProcessLookupError):
@@ -122,6 +135,7 @@ class DaskCluster(Cluster):
         port = str(free_port())
         self.address = f"tcp://127.0.0.1:{port}"
         self.start("dask", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+        wait_until(lambda: answers(int(port)), "the Dask scheduler does not listen")
 
     def workers(self, count: int) -> list[subprocess.Popen[bytes]]:
         own = ("--nthreads", "1", "--no-nanny", "--host", "127.0.0.1", "--no-dashboard")
@@ -158,11 +172,8 @@ class RayCluster(Cluster):
         address = ("--node-ip-address", f"127.0.0.{2 + number}", "--disable-usage-stats", "--block")
         process = self.start("ray.scripts.scripts", "start", *arguments, *address)
         log = self.folder / str(number) / "log"
-        for _ in range(600):
-            if "Ray runtime started" in log.read_text("utf-8"):
-                return process
-            time.sleep(0.1)
-        pytest.fail(f"a node of Ray does not start: {log.read_text('utf-8')}")
+        wait_until(lambda: "Ray runtime started" in log.read_text("utf-8"), f"a node of Ray does not start: {log}")
+        return process
 
 
 @pytest.fixture
@@ -237,6 +248,16 @@ def test_that_the_only_worker_has_died_is_told(monkeypatch: pytest.MonkeyPatch, 
     told = r"has no worker after 10 s.\nKept: \d+ of 40 worlds.*\nTo go on: start workers"
     with pytest.raises(OutsideError, match=told):
         api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address), progress=Killing(victim))
+
+
+def test_a_worker_gets_the_jobs_of_an_earlier_run_of_which_another_file_is_named(cluster: DaskCluster) -> None:
+    api.run_scenario("s.yaml", out=Path("earlier"))
+    text = SCENARIO.replace("source: csv, path: jobs.csv", "source: journal, path: earlier/journal.parquet")
+    Path("s.yaml").write_text(text.replace("replications: 20", "replications: 4"))
+    serial = api.compare_scenario("s.yaml", jobs=1, out=Path("serial")).path
+    cluster.workers(1)
+    clustered = api.compare_scenario("s.yaml", engine=Engine("dask", cluster.address), out=Path("clustered")).path
+    assert differing(serial, clustered) == []
 
 
 def test_a_sweep_on_dask_goes_on_from_what_is_kept_here(cluster: DaskCluster) -> None:
