@@ -14,37 +14,16 @@ from typing import Any
 
 import pytest
 from counting import Task, counted
+from interruptible import SLOW, scenario
 
 from spotbed import api
 from spotbed.errors import OutsideError
 
-SCENARIO = """\
-workload:
-  source: synthetic
-  jobs: 8
-  arrivals: {dist: poisson, rate: 60/h}
-  classes: [{runtime: {dist: lognormal, median: 20m, p95: 90m}, vcpus: 4, memory: 8 GiB, checkpointable: true}]
-capacity:
-  pools:
-    - {id: spot, instance_type: c6i.xlarge, az: us-east-1a, max: 20}
-    - {id: od, instance_type: c6i.xlarge, purchase: on-demand, max: 20}
-market: {interruptions: {source: weibull, up: {shape: 0.6, scale: 1h}, down: {shape: 0.7, scale: 20m}, burst: 3m}}
-policies: [{use: on-demand-only, label: first}, {use: slow.py:Slow, label: slow}]
-replications: 8
-"""
-# As slow as SLOW_S says, so that there is time to interrupt it; what it decides does not depend on it.
-SLOW = """\
-import os
-import time
-
-from scheduler.policies.place import LowestPrice
-
-
-class Slow(LowestPrice):
-    def key(self, job):
-        time.sleep(float(os.environ.get("SLOW_S", "0")))
-        return job.ticket.submit_ms
-"""
+SCENARIO = scenario(
+    8,
+    "policies: [{use: on-demand-only, label: first}, {use: slow.py:Slow, label: slow}]",
+    "replications: 8",
+)
 WORLDS = 16  # with both policies
 
 

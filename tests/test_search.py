@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from counting import counted
+from interruptible import scenario
 from typer.testing import CliRunner
 
 from spotbed import api
@@ -24,21 +25,12 @@ from spotbed.search import Found, Request, run_search
 
 pytest.importorskip("optuna", reason="the extra spotbed[search] is not installed")
 
-SCENARIO = """\
-workload:
-  source: synthetic
-  jobs: 6
-  arrivals: {dist: poisson, rate: 60/h}
-  classes: [{runtime: {dist: lognormal, median: 20m, p95: 90m}, vcpus: 4, memory: 8 GiB, checkpointable: true}]
-capacity:
-  pools:
-    - {id: spot, instance_type: c6i.xlarge, az: us-east-1a, max: 20}
-    - {id: od, instance_type: c6i.xlarge, purchase: on-demand, max: 20}
-market: {interruptions: {source: weibull, up: {shape: 0.6, scale: 1h}, down: {shape: 0.7, scale: 20m}, burst: 3m}}
-policies: [on-demand-only, {label: own, place: {use: wasteful.py:Wasteful}, protect: daly}]
-replications: 3
-search: {policy: own, space: {place.waste: {from: 0, to: 40}}, objectives: [cost_usd]}
-"""
+SCENARIO = scenario(
+    6,
+    "policies: [on-demand-only, {label: own, place: {use: wasteful.py:Wasteful}, protect: daly}]",
+    "replications: 3",
+    "search: {policy: own, space: {place.waste: {from: 0, to: 40}}, objectives: [cost_usd]}",
+)
 # On demand if its parameter is odd, on Spot if it is even.
 WASTEFUL = """\
 import os

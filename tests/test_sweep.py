@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from counting import counted
+from interruptible import SLOW, scenario
 from typer.testing import CliRunner
 
 from spotbed import api
@@ -26,33 +27,12 @@ from spotbed.scenario.load import load_scenario
 from spotbed.scenario.models_search import Range
 from spotbed.sweep import Request, Sweep, estimate, plan_sweep, run_sweep
 
-SCENARIO = """\
-workload:
-  source: synthetic
-  jobs: 6
-  arrivals: {dist: poisson, rate: 60/h}
-  classes: [{runtime: {dist: lognormal, median: 20m, p95: 90m}, vcpus: 4, memory: 8 GiB, checkpointable: true}]
-capacity:
-  pools:
-    - {id: spot, instance_type: c6i.xlarge, az: us-east-1a, max: 20}
-    - {id: od, instance_type: c6i.xlarge, purchase: on-demand, max: 20}
-market: {interruptions: {source: weibull, up: {shape: 0.6, scale: 1h}, down: {shape: 0.7, scale: 20m}, burst: 3m}}
-policies: [{use: on-demand-only, label: first}, {use: slow.py:Slow, label: slow, protect: daly}]
-replications: 3
-sweep: {checkpoint.write: [15s, 3m], market.interruptions.up.scale: [30m, 1h]}
-"""
-SLOW = """\
-import os
-import time
-
-from scheduler.policies.place import LowestPrice
-
-
-class Slow(LowestPrice):
-    def key(self, job):
-        time.sleep(float(os.environ.get("SLOW_S", "0")))
-        return job.ticket.submit_ms
-"""
+SCENARIO = scenario(
+    6,
+    "policies: [{use: on-demand-only, label: first}, {use: slow.py:Slow, label: slow, protect: daly}]",
+    "replications: 3",
+    "sweep: {checkpoint.write: [15s, 3m], market.interruptions.up.scale: [30m, 1h]}",
+)
 RUNS = 24  # 4 points, 2 policies, 3 worlds
 WRITTEN = ("sweep.parquet", "results.json", "summary.csv", "report.md", "index.html")
 
