@@ -31,11 +31,11 @@ from spotbed.files import write_text
 from spotbed.policies.compose import Composed
 from spotbed.policies.load import source_of
 from spotbed.provenance import relative, scheduler_sha256
+from spotbed.quantities import format_timestamp, parse_timestamp
 from spotbed.scenario.load import load_scenario
 from spotbed.scenario.models_base import Reading, Section, Several
 from spotbed.scenario.problems import suggestion
 from spotbed.scenario.schema import schema_of
-from spotbed.scenario.units import format_timestamp, parse_timestamp
 from spotbed.sources import source_file
 
 SCHEMA = "spotbed/plan/v1"

@@ -21,8 +21,8 @@ from scheduler.policies.retry import Immediate
 from scheduler.policies.scale import BacklogAndBusy
 from scheduler.policy import Policy
 from spotbed.metric_names import METRIC_NAMES
+from spotbed.quantities import format_timestamp
 from spotbed.scenario.models_base import Reading
-from spotbed.scenario.units import format_timestamp
 
 TARGET: dict[str, Any] = {
     "schema": "spotbed/target/v1",

@@ -16,7 +16,7 @@ from spotbed.errors import InputError
 from spotbed.fit import FitReport, SampleFit, fit_lifetimes, fit_path, fit_spells
 from spotbed.fit.goodness import curve_of
 from spotbed.fit.models import FAMILIES, Parameters
-from spotbed.scenario.units import parse_duration
+from spotbed.quantities import parse_duration
 
 HOUR = 3600.0
 BATHTUB = {"share": 0.42, "early_s": 1.2 * HOUR, "late_s": 0.9 * HOUR, "deadline_s": 23.9 * HOUR}

@@ -32,8 +32,8 @@ from sim.inputs import Interruptions
 from spotbed.api import ready
 from spotbed.errors import InputError
 from spotbed.metric_names import METRIC_NAMES
+from spotbed.quantities import parse_duration
 from spotbed.scenario.load import load_scenario
-from spotbed.scenario.units import parse_duration
 from spotbed.services_preset import ServicesPreset
 from spotbed.verify.latencies import recalibrated
 from spotbed.verify.lines import lines_of, read_journal, since

@@ -170,7 +170,7 @@ def jobs(
 
 
 def _show_job(terminal: Terminal, line: JobLine) -> None:
-    from spotbed.scenario.units import format_timestamp
+    from spotbed.quantities import format_timestamp
 
     def at(ms: int | None) -> str:
         return "" if ms is None else format_timestamp(datetime.fromtimestamp(ms // 1000, UTC))

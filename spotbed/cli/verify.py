@@ -181,7 +181,7 @@ def lines_of_stack(mine: Stack, place: Place) -> list[Line]:
 def _moment_ms(since: str | None, plan: Mapping[str, Any]) -> int:
     """From when on a run is verified. Raises InputError."""
     from spotbed.errors import InputError, Problem
-    from spotbed.scenario.units import UnitError, parse_timestamp
+    from spotbed.quantities import UnitError, parse_timestamp
 
     text = since or plan.get("created_at")
     if text is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.inputs import Float64
 from spotbed.fit.models import FAMILIES, Parameters
-from spotbed.scenario.units import format_duration
+from spotbed.quantities import format_duration
 
 SCHEMA_VERSION = 1
 EMPIRICAL = "empirical"

@@ -9,8 +9,8 @@ from typing import Any
 
 from scheduler.policy import CHECKPOINT, RELEASE, RUN_ON
 from spotbed.errors import Problem
+from spotbed.quantities import UnitError, format_duration, parse_duration
 from spotbed.scenario.problems import shown, suggestion
-from spotbed.scenario.units import UnitError, format_duration, parse_duration
 
 _MS = "_ms"
 # parameters of built-in parts: the words that they may be, and (least, most, whether the least itself is too small)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
+from spotbed.quantities import format_duration, format_size
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.models_work import (
     AtOnce,
@@ -23,7 +24,6 @@ from spotbed.scenario.models_work import (
 from spotbed.scenario.models_world import Capacity, Pool
 from spotbed.scenario.problems import shown, suggestion
 from spotbed.scenario.tell import Teller
-from spotbed.scenario.units import format_duration, format_size
 from spotbed.scenario.yaml_positions import Keys
 
 _After = tuple[str, Sequence[str]]  # a class or job, and what it waits for

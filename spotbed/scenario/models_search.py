@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, Tag, model_validator
 
+from spotbed.quantities import UnitError, format_duration, parse_duration
 from spotbed.scenario.models_base import Name, Section, Several, Text, one_or_each, refuse
-from spotbed.scenario.units import UnitError, format_duration, parse_duration
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\D.*?)\s*", re.ASCII)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Tag, model_validator
 from typing_extensions import TypeAliasType
 
+from spotbed.quantities import DURATION_PATTERN
 from spotbed.scenario.models_base import (
     Amount,
     Count,
@@ -25,7 +26,7 @@ from spotbed.scenario.models_base import (
     refuse,
     told_by,
 )
-from spotbed.scenario.units import DURATION_PATTERN, Duration, Rate, Size, Span, Timestamp, UsdPerHour
+from spotbed.scenario.units import Duration, Rate, Size, Span, Timestamp, UsdPerHour
 
 
 class Distribution(Section):

@@ -8,18 +8,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from spotbed.scenario import units
+from spotbed import quantities
 from spotbed.scenario.models import Scenario
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # name in the schema, pattern, examples and words of each kind of quantity
 QUANTITIES = {
-    "duration": (units.DURATION_PATTERN, ["45s", "90m", "1h30m", "2d"]),
-    "money": (units.MONEY_PATTERN, ["500 USD"]),
-    "price": (units.PRICE_PATTERN, ["0.97 USD/h"]),
-    "rate": (units.RATE_PATTERN, ["25/h", "3/s"]),
-    "size": (units.SIZE_PATTERN, ["8 GiB", "500 MB"]),
-    "moment": (units.TIMESTAMP_PATTERN, ["2026-03-02T08:00Z"]),
+    "duration": (quantities.DURATION_PATTERN, ["45s", "90m", "1h30m", "2d"]),
+    "money": (quantities.MONEY_PATTERN, ["500 USD"]),
+    "price": (quantities.PRICE_PATTERN, ["0.97 USD/h"]),
+    "rate": (quantities.RATE_PATTERN, ["25/h", "3/s"]),
+    "size": (quantities.SIZE_PATTERN, ["8 GiB", "500 MB"]),
+    "moment": (quantities.TIMESTAMP_PATTERN, ["2026-03-02T08:00Z"]),
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from spotbed.errors import InputError, Problem
+from spotbed.quantities import UnitError, parse_duration, parse_rate, parse_size
 from spotbed.scenario.models_world import Services
 from spotbed.scenario.problems import shown
-from spotbed.scenario.units import UnitError, parse_duration, parse_rate, parse_size
 
 if TYPE_CHECKING:
     from spotbed.services_preset import ServicesPreset

@@ -17,7 +17,7 @@ import yaml
 from scheduler.events import DONE
 from spotbed import metering
 from spotbed.errors import InputError, Problem
-from spotbed.scenario.units import format_duration
+from spotbed.quantities import format_duration
 from spotbed.verify.observed import NEVER, Seen, SeenAttempt, SeenJob
 from spotbed.verify.work import APPLICATION, runtime_ms
 

@@ -10,12 +10,12 @@ import numpy as np
 from sim.inputs import JobClass, Work
 from sim.streams import Streams
 from spotbed.errors import InputError, Problem
+from spotbed.quantities import format_duration
 from spotbed.scenario.check_policies import tell_unplaced
 from spotbed.scenario.check_work import Pools, misfits
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.models_work import Inline, Lublin, Synthetic
 from spotbed.scenario.tell import Teller
-from spotbed.scenario.units import format_duration
 from spotbed.work.build import build_work, read_log
 
 _SHOWN = 5
