@@ -27,11 +27,13 @@ from verify_runs import (
 )
 
 from aws.prediction import estimate
+from scheduler.codec import encode
 from scheduler.settings import Settings
 from sim.inputs import Interruptions
 from spotbed.api import ready
 from spotbed.errors import InputError
 from spotbed.metric_names import METRIC_NAMES
+from spotbed.policies.examples import a_ticket
 from spotbed.quantities import parse_duration
 from spotbed.scenario.load import load_scenario
 from spotbed.services_preset import ServicesPreset
@@ -348,6 +350,65 @@ def test_a_run_becomes_a_scenario_that_runs(tmp_path: Path, name: str, form: Lit
         assert metrics["jobs_failed"] == live["jobs_failed"]
         assert metrics["spot_work_s"] == pytest.approx(live["spot_work_s"], rel=0.02)
     assert "none is modelled" in found.to_yaml()
+
+
+def as_array(values: Lines) -> Lines:
+    """The same run, of which the jobs were one array."""
+    text = json.dumps(values)
+    names = [line[2] for line in values if line[3].get("fact") == "job"]
+    for index, name in enumerate(names):
+        text = text.replace(f'"{name}"', f'"sweep[{index}]"')
+    found: Lines = json.loads(text)
+    return [[found[0][0], "world", "sweep", {"fact": "array", "tasks": len(names)}, []], *found]
+
+
+def test_the_jobs_of_an_array_are_names_of_a_scenario(tmp_path: Path) -> None:
+    values, ran = recorded("local")
+    found = scenario_of(observe(lines_of(as_array(values)), ran.policy.settings), "again", "list")
+    listed = [each["id"] for each in found.document["workload"]["jobs_list"]]
+    assert sorted(listed) == sorted(f"sweep:{index}" for index in range(len(listed)))
+    (tmp_path / "again.yaml").write_text(found.to_yaml())
+    load_scenario(tmp_path / "again.yaml", [])
+
+
+def test_ids_that_a_scenario_does_not_take_get_names_that_it_does(tmp_path: Path) -> None:
+    values, ran = recorded("local")
+    text = json.dumps(values)
+    for name, other in {"job-01": "a b", "job-02": "a/b", "job-03": "-x" * 100}.items():
+        text = text.replace(f'"{name}"', f'"{other}"')
+    found = scenario_of(observe(lines_of(json.loads(text)), ran.policy.settings), "again", "list")
+    listed = {each["id"] for each in found.document["workload"]["jobs_list"]}
+    assert {"a-b", "job-04"} <= listed
+    assert len(listed) == len({line[2] for line in values if line[3].get("fact") == "job"})
+    (tmp_path / "again.yaml").write_text(found.to_yaml())
+    load_scenario(tmp_path / "again.yaml", [])
+
+
+def test_who_waited_for_an_array_waited_for_its_jobs() -> None:
+    ticket = encode(a_ticket("b"))
+    facts: Lines = [
+        [1, "world", "b", {"fact": "job", "ticket": ticket, "after": ["a", "sweep"]}, []],
+        [1, "world", "sweep", {"fact": "array", "tasks": 3}, []],
+    ]
+    seen = observe(lines_of(facts), Settings())
+    assert seen.jobs["b"].after == ("a", "sweep[0]", "sweep[1]", "sweep[2]")
+
+
+def test_what_late_jobs_cost_is_in_the_bill_of_a_run() -> None:
+    values, ran = recorded("local")
+    plain = measure(run_of(lines_of(values), ran), ran)
+    for line in values:
+        if line[3].get("fact") == "job":
+            line[3]["ticket"]["deadline_ms"] = line[3]["ticket"]["submit_ms"] + 500
+            line[3]["late_penalty_usd_per_hour"] = 36.0
+    run = run_of(lines_of(values), ran)
+    for found in (measure(run, ran), replay(run, ran)):
+        (usd,) = [line.usd for line in found.bill.lines if line.item == "penalty.late"]
+        late_s = found.metrics["jobs_done"] * (found.metrics["flow_s"] - 0.5)
+        assert usd == pytest.approx(0.01 * late_s, rel=1e-9)
+    assert "penalty.late" not in {line.item for line in plain.bill.lines}
+    fitted = scenario_of(run.seen, "again", "list").document["workload"]["jobs_list"]
+    assert {each["late_penalty"] for each in fitted} == {"36 USD/h"}
 
 
 def test_interruptions_are_fitted_where_there_were_enough(root: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from scheduler.events import Lost
 from spotbed.errors import InputError, Problem
 
 WORLD = "world"
-_NEEDED = {"job": ("ticket",), "worker": ("pool",), "stack": ("settings",)}
+_NEEDED = {"job": ("ticket",), "array": ("tasks",), "worker": ("pool",), "stack": ("settings",)}
 _HINT = "A local stack keeps it as journal.jsonl; functions write it into their logs."
 
 

@@ -38,6 +38,7 @@ class SeenJob:
     status: int = metering.UNFINISHED
     completions: int = 0
     submissions: int = 0
+    late_penalty_usd_per_hour: float = 0.0
 
     @property
     def given_up(self) -> bool:
@@ -142,6 +143,7 @@ class _Reader:
         self._ordered: dict[str, list[int]] = {}  # pool -> times of launches whose workers are not known yet
         self._asked: dict[str, tuple[int, str]] = {}  # worker -> when it last claimed, and why
         self._queued_ms = NEVER  # when a job was last put into the index
+        self._arrays: dict[str, tuple[str, ...]] = {}  # the names of their jobs
         self._open: set[str] = set()  # jobs that wait or run
         self._lost: dict[str, int] = {}
         self._stopped: dict[str, tuple[int, str]] = {}
@@ -150,7 +152,7 @@ class _Reader:
         self._timers: dict[tuple[str, str], tuple[int, int]] = {}  # worker, name -> when it was set, and for how long
         self._facts: dict[str, Callable[[Line], None]] = {
             "job": self._is_job, "worker": self._is_worker, "attempt": self._is_attempt, "instance": self._is_instance,
-            "stack": self._is_stack, "interruption": self._is_loss,
+            "array": self._is_array, "stack": self._is_stack, "interruption": self._is_loss,
         }  # fmt: skip
         self._roles = {"job": self._job, "worker": self._worker, "fleet": self._fleet}
 
@@ -170,7 +172,13 @@ class _Reader:
     def _is_job(self, line: Line) -> None:
         if line.subject not in self.seen.jobs:
             ticket = decode(line.body["ticket"])
-            self.seen.jobs[line.subject] = SeenJob(ticket, tuple(line.body.get("after", ())))
+            late = float(line.body.get("late_penalty_usd_per_hour", 0.0))
+            after = tuple(line.body.get("after", ()))
+            self.seen.jobs[line.subject] = SeenJob(ticket, after, late_penalty_usd_per_hour=late)
+
+    def _is_array(self, line: Line) -> None:
+        count = int(line.body["tasks"])
+        self._arrays[line.subject] = tuple(f"{line.subject}[{index}]" for index in range(count))
 
     def _is_worker(self, line: Line) -> None:
         pool = str(line.body["pool"])
@@ -377,6 +385,7 @@ class _Reader:
             if attempt.start_ms == NEVER:  # its wrapper was taken before it could say anything
                 attempt.start_ms = min(attempt.claimed_ms + usual_ms, attempt.end_ms)
         for name, job in seen.jobs.items():
+            job.after = tuple(job_id for each in job.after for job_id in self._arrays.get(each, (each,)))
             if job.submissions != 1:
                 seen.problems.append(f"{name!r} was submitted {job.submissions} times")
             if job.completions > 1:

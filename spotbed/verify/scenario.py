@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,13 +18,15 @@ import yaml
 from scheduler.events import DONE
 from spotbed import metering
 from spotbed.errors import InputError, Problem
-from spotbed.quantities import format_duration
+from spotbed.quantities import format_duration, format_price
+from spotbed.scenario.models_base import NAME_PATTERN
 from spotbed.verify.observed import NEVER, Seen, SeenAttempt, SeenJob
 from spotbed.verify.work import APPLICATION, runtime_ms
 
 Form = Literal["list", "classes"]
 MOST_LISTED = 200  # jobs; beyond, distributions are fitted unless a list is asked for
 FEWEST_INTERRUPTIONS = 5  # of which a mean time is taken; its relative error is then still 45 %
+_LONGEST_NAME = 128  # of a scenario
 _FEWEST_RUNTIMES = 5  # for a lognormal
 _BASELINE, _SPOT = "on-demand-only", "spot-only"
 _S = 1000.0
@@ -91,6 +94,7 @@ def _traits(job: SeenJob) -> dict[str, Any]:
         "checkpointable": spec.checkpointable or None,
         "timeout": _written(spec.timeout_ms) if spec.timeout_ms != NEVER else None,
         "deadline": _written(deadline_ms) if deadline_ms != NEVER else None,
+        "late_penalty": format_price(job.late_penalty_usd_per_hour) if job.late_penalty_usd_per_hour else None,
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -107,19 +111,33 @@ def _took_ms(job: SeenJob, attempts: Sequence[SeenAttempt], seen: Seen) -> int:
     return min(runtime_ms(job, attempts, seen), longest_ms) if ended else longest_ms
 
 
+def _named(jobs: Iterable[str]) -> dict[str, str]:
+    """A name that a scenario takes for each job: its id, where that is one; ID:3 for ID[3] of an array."""
+    named: dict[str, str] = {}
+    taken: set[str] = set()
+    for job in jobs:
+        plain = re.sub(r"[^A-Za-z0-9._+@:-]", "-", re.sub(r"\[(\d+)\]$", r":\1", job))
+        name = (plain if re.match(NAME_PATTERN, plain) else f"job{plain}")[:_LONGEST_NAME]
+        if name in taken:
+            name = f"{name[: _LONGEST_NAME - 10]}-{len(named)}"
+        taken.add(name)
+        named[job] = name
+    return named
+
+
 def _listed(seen: Seen, jobs: Mapping[str, SeenJob], attempts: Mapping[str, Sequence[SeenAttempt]]) -> dict[str, Any]:
     first_ms = min(job.ticket.submit_ms for job in jobs.values())
-    listed = []
+    listed, named = [], _named(jobs)
     for name, job in sorted(jobs.items(), key=lambda each: each[1].ticket.submit_ms):
         entry = {
-            "id": name,
+            "id": named[name],
             "submit": format_duration((job.ticket.submit_ms - first_ms) / _S),
             "runtime": _written(_took_ms(job, attempts[name], seen)),
             **_traits(job),
         }
         if job.ticket.estimate_ms > 0:
             entry["estimate"] = _written(job.ticket.estimate_ms)
-        if after := [each for each in job.after if each in jobs]:
+        if after := [named[each] for each in job.after if each in jobs]:
             entry["after"] = after
         listed.append(entry | _failing(job))
     return {"jobs_list": listed}

@@ -58,6 +58,7 @@ def class_of(job: SeenJob) -> JobClass:
         timeout_ms=None if spec.timeout_ms == NEVER else spec.timeout_ms,
         retries=0 if job.status == metering.CANCELLED else spec.retries,
         checkpointable=spec.checkpointable,
+        late_penalty_usd_per_hour=job.late_penalty_usd_per_hour,
     )
 
 
