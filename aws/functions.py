@@ -16,7 +16,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from aws import drops, jobs, launches, own, workers
+from aws import arrays, drops, jobs, launches, own, workers
 from aws import fleet as fleet_function
 from aws import operate as orders
 from aws.checkout import PATIENT, FunctionCheckout
@@ -165,14 +165,21 @@ def _take_up(mine: Control, drop: drops.Drop, *, patient: bool) -> None:
 def _submit(mine: Control, given: Submission, *, patient: bool) -> None:
     if given.ticket.spec.licences and mine.checkout is None:
         raise BadMessage("licences: this stack has no checkout function (`checkout` of its target)")
-    jobs.submit(mine, given.ticket, given.body, given.after, patient=patient)
+    if given.array > 1:
+        arrays.submit(mine, given, patient=patient)
+    else:
+        jobs.submit(mine, given.ticket, given.body, given.after, patient=patient)
 
 
 def _fires(mine: Control, job_id: str) -> None:
-    """A delayed message of a job's timer: it is due, or as much of it as one message can wait is over."""
+    """A delayed message of a job's timer: it is due, or as much of it as one message can wait is over. That of an array
+    says that more of its jobs are to be made."""
     row = mine.store.job(job_id)
-    left_ms = 0 if row is None else int(row.item.get("lease_until_ms", 0)) - mine.now_ms()
-    if row is not None and left_ms > 0 and "timer" in row.item:
+    if row is None:
+        arrays.go_on(mine, job_id)
+        return
+    left_ms = int(row.item.get("lease_until_ms", 0)) - mine.now_ms()
+    if left_ms > 0 and "timer" in row.item:
         mine.timers.set(job_id, left_ms)
     else:
         jobs.expire(mine, job_id)

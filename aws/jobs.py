@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from aws import attempts, licences, measures
+from aws import attempts, joins, licences, measures
 from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
 from aws.control import Control
 from aws.store import Item, JobRow, Write, packed
+from aws.translate import LATE, in_order
 from scheduler import job as job_role
 from scheduler.codec import encode
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
@@ -49,10 +50,10 @@ def submit(
 
     Raises NotYet, if `patient`, when it waits for a job that nobody knows.
     """
-    earlier = {each: control.store.job(each) for each in after}
-    if patient and None in earlier.values():
+    earlier = {each: _phase(control, each) for each in after}
+    if patient and "" in earlier.values():
         raise NotYet(ticket.id)
-    waits = [each for each, row in earlier.items() if row is None or row.record.phase != "done"]
+    waits = [each for each, phase in earlier.items() if phase != "done"]
     job = Job(ticket, rare=Rare(waiting_for=len(waits)))
     item: Item = {
         "job_id": ticket.id,
@@ -73,11 +74,19 @@ def submit(
     new = control.store.put_new(control.store.tables.jobs, item, "job_id")
     if new:
         fact = {"ticket": encode(ticket), "after": sorted(after)}
+        if LATE in body:
+            fact[LATE] = body[LATE]
         control.journal.fact(control.now_ms(), "job", ticket.id, fact)
     hears(control, ticket.id, Submitted(control.now_ms()))
     for each in waits:
         _await(control, each, ticket.id)
     return new
+
+
+def _phase(control: Control, name: str) -> str:
+    """The phase of a job or an array; "" when nobody knows it."""
+    item = control.store.read(control.store.tables.jobs, {"job_id": name})
+    return "" if item is None else str(item["phase"])
 
 
 def _await(control: Control, earlier: str, job_id: str) -> None:
@@ -92,8 +101,7 @@ def _await(control: Control, earlier: str, job_id: str) -> None:
         values={name: name for name in FINAL},
     )
     if not control.store.write(told):
-        row = control.store.job(earlier)
-        _tell(control, job_id, earlier, done=row is not None and row.record.phase == "done")
+        _tell(control, job_id, earlier, done=_phase(control, earlier) == "done")
 
 
 def hears(control: Control, job_id: str, event: Any) -> JobRow | None:
@@ -152,6 +160,8 @@ def finish(control: Control, row: JobRow) -> None:
     job_id, done = row.record.ticket.id, row.record.phase == "done"
     for dependant in sorted(row.item.get("dependants", ())):
         _tell(control, dependant, job_id, done=done)
+    if ended := joins.ended_with(control, job_id, done=done):
+        tell_of_array(control, ended, done=done)
     control.messages.ended(job_id, row.record.phase, str(row.item["untold"]), attempts.told(row))
     free = licences.give_back(control, row)
     told = Write(
@@ -196,7 +206,7 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
 
 def place_of(job: Job, key: float) -> Item:
     """A job's place in the index of its class."""
-    return {"queue_class": class_of(job), "sort": sort_key(key, job.ticket.submit_ms, job.ticket.id)}
+    return {"queue_class": class_of(job), "sort": sort_key(key, job.ticket.submit_ms, in_order(job.ticket.id))}
 
 
 def _counters(control: Control, before: Job, after: Job) -> list[Write]:
@@ -271,6 +281,15 @@ def _tell(control: Control, job_id: str, earlier: str, *, done: bool) -> None:
         return
     left = control.store.strike(control.store.tables.jobs, {"job_id": job_id}, "waits_on", earlier)
     hears(control, job_id, DependencyMet(control.now_ms(), left))
+
+
+def tell_of_array(control: Control, name: str, *, done: bool) -> None:
+    """Those who wait for an array that has ended are told so."""
+    waiting = joins.waiting(control, name)
+    for dependant in waiting:
+        _tell(control, dependant, name, done=done)
+    if waiting:
+        joins.told(control, name)
 
 
 # what the reaper finds ----------------------------------------------------------------------------------------------

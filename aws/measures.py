@@ -77,6 +77,8 @@ def _is_lost(item: Item, before_ms: int) -> bool:
             return "queue_class" not in item
         case "held":
             return "waits_on" not in item
+        case "array":
+            return item["made"] < item["tasks"] and int(item["submitted_ms"]) < before_ms  # some were never made
         case "new":
             return int(item["submitted_ms"]) < before_ms  # it was to be queued by the same call
         case _:

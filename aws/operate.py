@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aws import jobs, workers
+from aws import jobs, joins, workers
 from aws.control import Control
 from aws.store import Item, WorkerRow, Write, packed, unpacked
+from aws.translate import task_id
 from scheduler.commands import Checkpoint
 from scheduler.events import RELEASED, AttemptEnded, Cancelled, StopOrdered
 from scheduler.fleet import Fleet
@@ -17,14 +18,27 @@ _STOPPABLE = frozenset({"booting", "claiming", "idle", "running"})
 
 
 def cancel(control: Control, job_id: str) -> str:
-    """End a job, also while it runs; its phase then, "" when there is no such job."""
+    """End a job, also while it runs, or all that is open of an array; its phase then, "" when there is no such job."""
     after = jobs.hears(control, job_id, Cancelled(control.now_ms()))
     if after is None:
-        return ""
+        return _cancel_array(control, job_id)
     holder = control.store.worker(str(after.item["holder"])) if "holder" in after.item else None
     if after.record.phase == "cancelled" and holder is not None and (holder.record.job == job_id or holder.inbox):
         _let_go(control, job_id, after.record.epoch - 1, holder)  # a cancelled job has taken a new epoch
     return after.record.phase
+
+
+def _cancel_array(control: Control, name: str) -> str:
+    """No more of its jobs are made, and those that there are end. Those that have not come by then are in the call of
+    Intake that makes them now: at most `arrays.AT_ONCE`, which a second order ends."""
+    item = joins.array(control, name)
+    if item is None:
+        return ""
+    closed = joins.close(control, name, "cancelled")
+    phases = {cancel(control, task_id(name, index)) for index in range(int(item[joins.TASKS]))}
+    if closed:
+        jobs.tell_of_array(control, name, done=False)
+    return "cancelled" if closed or "cancelled" in phases else str(item["phase"])
 
 
 def _let_go(control: Control, job_id: str, epoch: int, holder: WorkerRow) -> None:

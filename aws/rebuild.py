@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from aws import jobs, workers
+from aws import jobs, joins, workers
 from aws.classes import class_of, merged
 from aws.control import Control, Results
 from aws.operate import FLEET
@@ -116,6 +116,9 @@ def rebuild(control: Control, *, restored: bool = False, source: str = "") -> Re
     _adopt(control, live, holders, done)
     _drop(control, live, done)
     for item in list(control.store.items(control.store.tables.jobs)):
+        if joins.TASKS in item:
+            control.timers.set(str(item["job_id"]), 0)  # some of its jobs may not have been made
+            continue
         done.jobs += 1
         _mend(control, str(item["job_id"]), live, done)
         if restored and results is not None:

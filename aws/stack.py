@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from aws.joins import TASKS
 from aws.operate import FLEET, SWITCH
 from aws.store import Tables
-from aws.translate import BadMessage, from_message
+from aws.translate import BadMessage, Submission, from_message, in_order, task_id
 from spotbed.errors import InputError, OutsideError, Problem
 
 FINAL = ("done", "failed", "cancelled")
@@ -126,7 +127,8 @@ class Stack:
         """Submit a file (one message, a list of them, or JSON lines) or a folder with one executable; the ids, once the
         table knows them. `on_known` is told the id of a job that is there already: it is not submitted again."""
         messages = [_of_folder(path, self.address.prefix)] if path.is_dir() else list(_messages(path))
-        ids = _ids(path, messages)
+        read = _read(path, messages)
+        ids = [each.ticket.id for each in read]
         known = self._known(ids)
         for job_id in ids:
             if job_id in known:
@@ -136,7 +138,7 @@ class Stack:
             self._upload(path, ids[0])
         for batch in _batches(list(new.values())):
             self._send(batch)
-        self._await(list(new))
+        self._await([each.last_id for each in read if each.ticket.id in new])
         return list(new)
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -182,8 +184,8 @@ class Stack:
 
     def jobs(self) -> list[JobLine]:
         """All jobs, in the order of submission."""
-        lines = [_line(item) for item in self._scan(self.address.tables.jobs)]
-        return sorted(lines, key=lambda line: (line.submitted_ms, line.job_id))
+        lines = [_line(item) for item in self._scan(self.address.tables.jobs) if TASKS not in item]
+        return sorted(lines, key=lambda line: (line.submitted_ms, in_order(line.job_id)))
 
     def job(self, job_id: str) -> JobLine:
         """One job. Raises InputError."""
@@ -214,10 +216,21 @@ class Stack:
         return fetched
 
     def cancel(self, job_id: str) -> str:
-        """End a job, also while it runs; its phase then."""
-        return str(self._doors.operate({"do": "cancel", "job": self.job(job_id).job_id})["phase"])
+        """End a job, also while it runs, or all that is open of an array; its phase then."""
+        self._found(job_id)
+        return str(self._doors.operate({"do": "cancel", "job": job_id})["phase"])
 
     def _item(self, job_id: str) -> Mapping[str, Any]:
+        """The item of a job. Raises InputError, for an array too."""
+        item = self._found(job_id)
+        if TASKS in item:
+            count = int(item[TASKS]["N"])
+            message = f"{job_id!r} is an array of {count} jobs."
+            hint = f"Name one of them, {task_id(job_id, 0)} to {task_id(job_id, count - 1)}."
+            raise InputError(Problem(message, path="job", value=job_id, hint=hint))
+        return item
+
+    def _found(self, job_id: str) -> Mapping[str, Any]:
         key = {"job_id": {"S": job_id}}
         found = self._dynamodb.get_item(TableName=self.address.tables.jobs, Key=key, ConsistentRead=True).get("Item")
         if found is None:
@@ -280,7 +293,7 @@ class Stack:
         pools = {line.pool: {"never_ready": line.never_ready, "stopped": line.stopped} for line in fleet.pools}
         return {
             "name": self.name,
-            "jobs": dict(Counter(item["phase"]["S"] for item in self._scan(self.address.tables.jobs, "phase"))),
+            "jobs": self._phases(),
             "workers": dict(Counter(state.split()[0] for state in self.workers().values())),
             "drained": fleet.drains,
             "cap_reached": fleet.closed,
@@ -288,6 +301,11 @@ class Stack:
             "queues": self.queued(),
             **self._doors.running(),
         }
+
+    def _phases(self) -> dict[str, int]:
+        """How many jobs are in which phase."""
+        items = self._scan(self.address.tables.jobs, ("phase", TASKS))
+        return dict(Counter(item["phase"]["S"] for item in items if TASKS not in item))
 
     def queued(self) -> dict[str, int]:
         """Messages in each queue, those in flight and delayed ones included."""
@@ -306,9 +324,10 @@ class Stack:
             time.sleep(_PAUSE_S)
         return False
 
-    def _scan(self, table: str, only: str = "") -> Iterator[Mapping[str, Any]]:
-        """The items of a table; `only` names the one attribute that is wanted."""
-        wanted = {"ProjectionExpression": "#a", "ExpressionAttributeNames": {"#a": only}} if only else {}
+    def _scan(self, table: str, only: Sequence[str] = ()) -> Iterator[Mapping[str, Any]]:
+        """The items of a table; `only` names the attributes that are wanted, by default all."""
+        names = {f"#{place}": name for place, name in enumerate(only)}
+        wanted = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names} if only else {}
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, **wanted):
             yield from page["Items"]
 
@@ -336,23 +355,24 @@ def _parsed(path: Path, number: int, line: str) -> Any:
         raise InputError(Problem(f"is no JSON: {error}.", file=str(path), line=number)) from None
 
 
-def _ids(path: Path, messages: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The ids of jobs, each once. Raises InputError with all that is no job."""
-    problems, ids = [], []
+def _read(path: Path, messages: Iterable[Mapping[str, Any]]) -> list[Submission]:
+    """The messages as they will be understood, each id once. Raises InputError with all that is no job."""
+    problems, read, ids = [], [], set()
     for number, message in enumerate(messages, 1):
         try:
-            job_id = from_message(json.dumps(message), 0).ticket.id
+            read.append(from_message(json.dumps(message), 0))
         except BadMessage as error:
             problems.append(Problem(f"job {number}: {error}.", file=str(path)))
             continue
+        job_id = read[-1].ticket.id
         if job_id in ids:
             problems.append(Problem(f"job {number}: the id {job_id!r} is that of another one.", file=str(path)))
-        ids.append(job_id)
+        ids.add(job_id)
     if problems:
         raise InputError(problems)
     if not ids:
         raise InputError(Problem("has no job.", file=str(path)))
-    return ids
+    return read
 
 
 def _batches(messages: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -220,8 +220,11 @@ class Store:
 
     # jobs -----------------------------------------------------------------------------------------------------------
     def job(self, job_id: str) -> JobRow | None:
+        """The job; None when there is none. An array is none: its item has no record."""
         item = self.read(self.tables.jobs, {"job_id": job_id})
-        return None if item is None else JobRow(unpacked(item["state"]), int(item["version"]), item)
+        return (
+            None if item is None or "state" not in item else JobRow(unpacked(item["state"]), int(item["version"]), item)
+        )
 
     def candidates(self, queue_class: str, most: int = PAGE) -> list[str]:
         """The ids of the first jobs that wait in a class, in queue order."""
@@ -248,7 +251,17 @@ class Store:
 
     def open_jobs(self, part: int, parts: int) -> Iterator[Item]:
         """What stands about jobs that have not ended, apart from the record; reads this part of the table."""
-        names = ("job_id", "phase", "lease", "lease_until_ms", "queue_class", "waits_on", "submitted_ms")
+        names = (
+            "job_id",
+            "phase",
+            "lease",
+            "lease_until_ms",
+            "queue_class",
+            "waits_on",
+            "submitted_ms",
+            "tasks",
+            "made",
+        )
         request: Item = {
             "TableName": self.tables.jobs,
             "ProjectionExpression": ", ".join(f"#{number}" for number in range(len(names))),

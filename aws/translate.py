@@ -1,18 +1,23 @@
 """What AWS says, as the core hears it: payloads of EventBridge and SQS to events and submissions. Pure.
 
-A message of 2019 ({job_id, retry, job_success_string, ssm_document, commands}) is accepted beside our own. Its content
-is data: only `commands` is ever run, as an unprivileged user, by the wrapper.
+A message of 2019 ({job_id, retry, job_success_string, ssm_document, commands}) is accepted beside our own, whose
+keys and quantities are those of a scenario's job. Its content is data: only `commands` is ever run, as an unprivileged
+user, by the wrapper.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from scheduler.events import Lost, Notice, Ready, Rebalance
 from scheduler.job_record import JobSpec, Ticket
+from spotbed.quantities import UnitError, parse_duration, parse_price, parse_size
 
 WARNING = "EC2 Spot Instance Interruption Warning"
 REBALANCE = "EC2 Instance Rebalance Recommendation"
@@ -27,22 +32,34 @@ _STOCK_DOCUMENTS = frozenset({"AWS-RunShellScript", "AWS-RunPowerShellScript"})
 _BODY = ("success_string", "bucket", "inputs", "outputs", "output_prefix", "workdir", "env")
 _OURS = frozenset(
     {
-        *[
-            "id",
-            "commands",
-            "vcpus",
-            "memory_gib",
-            "gpus",
-            "priority",
-            "tenant",
-            "retries",
-            "checkpointable",
-            "timeout_s",
-        ],
-        *["after", "estimate_s", "deadline_s", "licences"],
+        *("id", "commands", "array", "vcpus", "memory", "gpus", "priority", "tenant", "retries", "checkpointable"),
+        *("timeout", "deadline", "estimate", "late_penalty", "after", "licences"),
         *_BODY,
     }
 )
+# What a scenario says of a job and a message does not: why.
+_OF_A_MODEL = {
+    "runtime": "a real one takes as long as it takes; `estimate` says what you expect",
+    "runtime_on": "a real one takes as long as it takes",
+    "fail_probability": "a real one fails when its commands do",
+    "exit_code": "a real one ends with that of its commands",
+    "success_string_missing": "what the output of a real one must hold is its `success_string`",
+    "input": "a real one names what it reads: `inputs`",
+    "output": "a real one names what it makes: `outputs`",
+    "submit": "a real one comes when its message does",
+    "share": "a real one is one job, or an `array` of them",
+    "slots": "a real one says what it needs by `vcpus`",
+    "stop_on_first_success": "of a real array nothing stops the others; `spotbed cancel ID` ends what is left",
+}
+_FORMER = {
+    "memory_gib": ("memory", "{} GiB"),
+    "timeout_s": ("timeout", "{}s"),
+    "deadline_s": ("deadline", "{}s"),
+    "estimate_s": ("estimate", "{}s"),
+}
+LARGEST_ARRAY = 1_000  # jobs of one message: their ends are written to one item, whose size each write pays for
+LATE = "late_penalty_usd_per_hour"  # of a body: for the journal, from which the bill has it
+_TASK = re.compile(r"(.+)\[([0-9]+)\]", re.DOTALL)
 
 
 class BadMessage(ValueError):
@@ -82,11 +99,17 @@ def ready(instance: str, now_ms: int) -> Heard:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job as it was submitted."""
+    """A job as it was submitted; with `array` above 1, so many of them."""
 
     ticket: Ticket
     body: dict[str, Any]
     after: tuple[str, ...] = ()
+    array: int = 1
+
+    @property
+    def last_id(self) -> str:
+        """The id of the last job that it makes."""
+        return self.ticket.id if self.array == 1 else task_id(self.ticket.id, self.array - 1)
 
 
 @dataclass(frozen=True)
@@ -98,6 +121,23 @@ class Defaults:
     gpus: int = 0
     retries: int = 3
     timeout_ms: int = -1
+
+
+def task_id(array: str, index: int) -> str:
+    """The id of a job of an array."""
+    return f"{array}[{index}]"
+
+
+def task_of(job_id: str) -> tuple[str, int] | None:
+    """(array, index) of a job of an array; None for any other job."""
+    found = _TASK.fullmatch(job_id)
+    return None if found is None else (found[1], int(found[2]))
+
+
+def in_order(job_id: str) -> str:
+    """A text by which the jobs of an array sort by their index."""
+    task = task_of(job_id)
+    return job_id if task is None else f"{task[0]}[{task[1]:03d}]"
 
 
 def timer_of(text: str) -> str | None:
@@ -118,10 +158,23 @@ def from_message(text: str, now_ms: int, defaults: Defaults = Defaults()) -> Sub
         raise BadMessage(f"is no JSON: {error}") from error
     if not isinstance(message, dict):
         raise BadMessage(f"is {type(message).__name__}, not an object")
-    unknown = sorted(map(str, message.keys() - _OLD - _OURS))
-    if unknown:
-        raise BadMessage(f"unknown key {unknown[0]!r}")
-    return _of_2019(message, now_ms, defaults) if "job_id" in message else _ours(message, now_ms, defaults)
+    of_2019 = "job_id" in message
+    for name in sorted(map(str, message.keys() - (_OLD if of_2019 else _OURS))):
+        raise BadMessage(_refused(name, message[name], of_2019=of_2019))
+    return _of_2019(message, now_ms, defaults) if of_2019 else _ours(message, now_ms, defaults)
+
+
+def _refused(name: str, value: Any, *, of_2019: bool) -> str:
+    """Why a message may not have this key."""
+    if of_2019 and name in _OURS:
+        return f"{name}: is no key of a message of 2019; one with `id` in place of `job_id` may have it"
+    if name in _OF_A_MODEL:
+        return f"{name}: describes a simulated job; {_OF_A_MODEL[name]}"
+    if name in _FORMER:
+        now, written = _FORMER[name]
+        return f"{name}: write {now!r} with its unit, as {json.dumps({now: written.format(value)})[1:-1]}"
+    alike = difflib.get_close_matches(name, _OLD if of_2019 else _OURS, 1)
+    return f"unknown key {name!r}" + (f" (did you mean {alike[0]!r}?)" if alike else "")
 
 
 def _of_2019(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submission:
@@ -139,33 +192,59 @@ def _of_2019(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submis
 
 
 def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submission:
-    job_id, commands = _text(message, "id"), message.get("commands")
+    job_id, commands = _id(message), message.get("commands")
     if isinstance(commands, str):
         commands = [commands]
     if not isinstance(commands, list) or not commands or not all(isinstance(each, str) for each in commands):
         raise BadMessage("commands: at least one command line, each a text")
     spec = JobSpec(
         name=job_id,
-        vcpus=_number(message, "vcpus", defaults.vcpus),
-        memory_gib=_number(message, "memory_gib", defaults.memory_gib),
-        gpus=int(_number(message, "gpus", defaults.gpus)),
-        priority=int(_number(message, "priority", 0)),
-        tenant=str(message.get("tenant", "default")),
-        retries=int(_number(message, "retries", defaults.retries)),
-        checkpointable=bool(message.get("checkpointable", False)),
-        timeout_ms=_ms(message, "timeout_s", defaults.timeout_ms),
+        vcpus=_vcpus(message, defaults.vcpus),
+        memory_gib=_quantity(message, "memory", parse_size, defaults.memory_gib),
+        gpus=_whole(message, "gpus", defaults.gpus, 0, 1_000_000_000),
+        priority=_whole(message, "priority", 0, -1_000_000, 1_000_000),
+        tenant=_text(message, "tenant") if "tenant" in message else "default",
+        retries=_whole(message, "retries", defaults.retries, 0, 1_000),
+        checkpointable=_yes_or_no(message, "checkpointable"),
+        timeout_ms=_ms(message, "timeout", defaults.timeout_ms),
         licences=_licences(message.get("licences", {})),
     )
-    deadline_ms = _ms(message, "deadline_s", -1)
-    ticket = Ticket(
-        job_id, spec, now_ms, _ms(message, "estimate_s", -1), -1 if deadline_ms < 0 else now_ms + deadline_ms
-    )
+    deadline_ms = _ms(message, "deadline", -1)
+    ticket = Ticket(job_id, spec, now_ms, _ms(message, "estimate", -1), -1 if deadline_ms < 0 else now_ms + deadline_ms)
+    return Submission(ticket, _body(message, spec, commands), _after(message), _array(message))
+
+
+def _body(message: Mapping[str, Any], spec: JobSpec, commands: list[str]) -> dict[str, Any]:
+    """What is kept of a job beside its ticket: for the wrapper, and for the bill."""
     body: dict[str, Any] = {name: message[name] for name in _BODY if name in message}
     if "bucket" in body:
         _text(message, "bucket")
+    if not isinstance(body.get("env", {}), dict):
+        raise BadMessage(f"env: names, each with its value, not {body['env']!r}")
     if spec.timeout_ms >= 0:
         body["timeout_s"] = spec.timeout_ms / 1000  # the wrapper ends the attempt
-    return Submission(ticket, {**body, "commands": commands}, _after(message))
+    if "late_penalty" in message:
+        body[LATE] = _quantity(message, "late_penalty", parse_price, 0.0)
+        if "deadline" not in message:
+            raise BadMessage("late_penalty: without a `deadline` nothing is late")
+    return {**body, "commands": commands}
+
+
+def _id(message: Mapping[str, Any]) -> str:
+    job_id = _text(message, "id")
+    if task_of(job_id) is not None:
+        raise BadMessage(f"id: {job_id!r} ends as only the jobs of an `array` do; write it without the brackets")
+    return job_id
+
+
+def _array(message: Mapping[str, Any]) -> int:
+    """How many jobs the message is."""
+    count = _whole(message, "array", 1, 1, 1_000_000_000)
+    if count > LARGEST_ARRAY:
+        raise BadMessage(
+            f"array: {count} jobs, and one message may be {LARGEST_ARRAY:,}: send several, each with its id"
+        )
+    return count
 
 
 def _licences(given: Any) -> tuple[tuple[str, int], ...]:
@@ -203,14 +282,48 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _number(message: Mapping[str, Any], name: str, default: float) -> float:
-    value = message.get(name, default)
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)  # the messages of 2019 quote their numbers
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise BadMessage(f"{name}: a number of at least 0, not {value!r}")
+def _vcpus(message: Mapping[str, Any], default: float) -> float:
+    value = _plain(message, "vcpus", default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise BadMessage(f"vcpus: a number above 0, not {value!r}")
     return value
 
 
+def _whole(message: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+    value = _plain(message, name, default)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
+        raise BadMessage(f"{name}: a whole number from {least} to {most}, not {value!r}")
+    return value
+
+
+def _plain(message: Mapping[str, Any], name: str, default: float) -> Any:
+    """The value of a key that is a number; the messages of 2019 quote theirs."""
+    value = message.get(name, default)
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
+
+
+def _yes_or_no(message: Mapping[str, Any], name: str) -> bool:
+    value = message.get(name, False)
+    if not isinstance(value, bool):
+        raise BadMessage(f"{name}: true or false, not {value!r}")
+    return value
+
+
+def _quantity(message: Mapping[str, Any], name: str, parse: Callable[[object], float], default: float) -> float:
+    """A quantity with its unit, as a scenario writes it."""
+    if name not in message:
+        return default
+    try:
+        return parse(message[name])
+    except UnitError as error:
+        raise BadMessage(f"{name}: {message[name]!r} is {error.message}. {error.hint.rstrip('.')}") from None
+
+
 def _ms(message: Mapping[str, Any], name: str, default_ms: int) -> int:
-    return round(_number(message, name, 0) * 1000) if name in message else default_ms
+    """A time above 0 in ms."""
+    seconds = _quantity(message, name, parse_duration, default_ms / 1000)
+    if seconds == 0:
+        raise BadMessage(f"{name}: must be longer than 0s")
+    return round(seconds * 1000)

@@ -2,7 +2,7 @@
 
 `parse_*` turns text into a float (or an aware datetime) and raises `UnitError` with a hint; `format_*` turns it back,
 so that `parse(format(x)) == x` for every x. A number without its unit is refused: 40 could be seconds, minutes or
-hours, and a guess would be paid for. Standard library only: scenarios and the messages of jobs are read by the same rules.
+hours, and a guess would be paid for. Standard library only: a job's message is read where nothing else is installed.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from scheduler.events import DONE, InterruptionSeen, Lost, Ready, Woken
 from scheduler.policy import Policy
 from sim.inputs import Work, WorldInputs
 from spotbed.journal import Journal
+from spotbed.quantities import format_duration, format_size
 
 FINAL = ("done", "failed", "cancelled")
 LONGEST_MS = 40 * 3_600_000
@@ -55,12 +56,11 @@ def comes_again(error: Exception) -> bool:
 def message_of(work: Work, number: int) -> dict[str, Any]:
     """The message that submits a job of a world."""
     klass, estimate_ms = work.classes[work.klass[number]], int(work.estimate_ms[number])
-    times = {"timeout_s": klass.timeout_ms, "deadline_s": klass.deadline_ms,
-             "estimate_s": estimate_ms if estimate_ms >= 0 else None}  # fmt: skip
+    times = {"timeout": klass.timeout_ms or 0, "deadline": klass.deadline_ms or 0, "estimate": estimate_ms}
     shape = {name: getattr(klass, name) for name in
-             ("vcpus", "memory_gib", "gpus", "priority", "tenant", "retries", "checkpointable")}  # fmt: skip
-    return {"id": work.job_id(number), "commands": ["true"], **shape,
-            **{name: value / 1000 for name, value in times.items() if value is not None}}  # fmt: skip
+             ("vcpus", "gpus", "priority", "tenant", "retries", "checkpointable")}  # fmt: skip
+    return {"id": work.job_id(number), "commands": ["true"], **shape, "memory": format_size(klass.memory_gib),
+            **{name: format_duration(ms / 1000) for name, ms in times.items() if ms > 0}}  # fmt: skip
 
 
 def handled(handler: Callable[..., Any], payload: dict[str, Any], control: Control) -> Any:

@@ -274,7 +274,7 @@ def test_what_is_no_message_of_s3_is_left_to_others(body: str) -> None:
 # what a folder may say of its job -------------------------------------------------------------------------------------
 def test_a_folder_says_what_its_job_needs(made: World) -> None:
     put("in/a/job.sh")
-    put("in/a/spotbed.json", text='{"vcpus": 4, "timeout_s": 60, "env": {"X": "1"}, "outputs": ["*.csv"]}')
+    put("in/a/spotbed.json", text='{"vcpus": 4, "timeout": "60s", "env": {"X": "1"}, "outputs": ["*.csv"]}')
     take_in(made, event("in/a/job.sh"))
     (job_id,) = made.control.store.candidates("4x0GiB|spot|*")
     row = made.control.store.job(job_id)
@@ -283,10 +283,24 @@ def test_a_folder_says_what_its_job_needs(made: World) -> None:
     assert (row.body["env"], row.body["outputs"]) == ({"X": "1", "SPOTBED_RUN": "job.sh"}, ["*.csv"])
 
 
+def test_a_folder_may_be_an_array_whose_jobs_bring_their_results_apart(made: World) -> None:
+    put("in/a/job.sh")
+    put("in/a/spotbed.json", text='{"array": 3}')
+    for _ in range(2):
+        take_in(made, event("in/a/job.sh"))
+    items = job_items(made)
+    array = items[0]["job_id"].removesuffix("[0]")
+    assert [item["job_id"] for item in items] == [f"{array}[{index}]" for index in range(3)]
+    prefixes = [json.loads(item["body"])["output_prefix"] for item in items]
+    assert prefixes == [f"in/a/spotbed-output/{array}/{index}/" for index in range(3)]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("{", "is no JSON"),
+        ('{"timeout_s": 60}', "timeout_s: write 'timeout' with its unit"),
+        ('{"array": 1001}', "array: 1001 jobs, and one message may be 1,000"),
         ("[]", "is no object of a job's keys"),
         ('{"env": 7}', "is no object of a job's keys"),
         ('{"id": "mine"}', "id is said by the folder itself"),

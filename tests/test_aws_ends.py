@@ -256,7 +256,7 @@ def seen(made: World) -> list[dict[str, float]]:
 
 
 def test_each_end_is_measured_once(made: World) -> None:
-    sent(made, {**JOB, "deadline_s": 60}, {**JOB, "id": "b", "deadline_s": 7_200})
+    sent(made, {**JOB, "deadline": "60s"}, {**JOB, "id": "b", "deadline": "2h"})
     for name in "ab":
         epoch = claims(made, name)
         made.clock.now_ms += HOUR_MS

@@ -243,7 +243,7 @@ def test_a_stack_runs_jobs_and_is_looked_at_fetched_from_and_removed(local: stac
     (tmp_path / "jobs.json").write_text(json.dumps([
         {"job_id": "hello", "retry": "3", "job_success_string": "Hello World", "ssm_document": "AWS-RunShellScript",
          "commands": ["echo Hello World"]},
-        {"id": "slow", "retries": 0, "timeout_s": "1", "commands": ["sleep 600"]},
+        {"id": "slow", "retries": 0, "timeout": "1s", "commands": ["sleep 600"]},
         {"job_id": "everyone", "retry": "3", "job_success_string": "Hello World",
          "ssm_document": "AWS-RunShellScript", "commands": ["echo Hello EVERYONE"]},
     ]))  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_file_of_what_is_no_job_is_refused_whole(tmp_path: Path, text: str, sa
     path = tmp_path / "jobs.json"
     path.write_text(text)
     with pytest.raises(InputError) as raised:
-        module._ids(path, list(module._messages(path)))
+        module._read(path, list(module._messages(path)))
     assert any(says in str(problem) for problem in raised.value.problems)
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_aws_local import eventually, local
+from test_aws_local import eventually, local, processes_with
 from test_aws_wrapper import Cloud, cloud, server
 
 from aws import wrapper
 from aws.drops import RESULTS, Drop, S3Folders, submission
 from aws.local import stack
 from aws.translate import BadMessage, from_message
+from spotbed.errors import InputError
 
 __all__ = ["cloud", "local", "server"]  # fixtures
 NAMES = ["a+b%20c größe", 'o\'clock "x"', "$(id);`id`"]
@@ -136,3 +137,40 @@ def test_pipelines_run_on_a_stack_of_this_machine(local: stack.LocalStack, tmp_p
     assert phases == {"mesh": "done", "solve": "done", "plot": "done", "bad-solve": "failed", "bad-plot": "failed"}
     assert [path.read_text() for path in local.fetch("plot", tmp_path / "out")] == ["42\n"]
     assert (lines["plot"].metrics, lines["bad-solve"].exit_code, lines["bad-plot"].attempts) == ({"t": 42}, 7, 0)
+
+
+ARRAYS: list[dict[str, Any]] = [
+    {"id": "sweep", "array": 5, "outputs": ["square"], "output_prefix": "squares/",
+     "commands": ["i=$SPOTBED_ARRAY_INDEX; echo $(( i * i )) | tee square; test $SPOTBED_ARRAY_SIZE = 5"]},
+    {"id": "merge", "commands": ["cat */square | sort -n > all"], "outputs": ["all"], "inputs": ["squares/"],
+     "after": "sweep"},
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_array_runs_on_a_stack_of_this_machine(local: stack.LocalStack, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.json"
+    file.write_text(json.dumps(ARRAYS))
+    assert local.submit(file) == ["sweep", "merge"]
+    known: list[str] = []
+    assert local.submit(file, known.append) == []
+    assert known == ["sweep", "merge"]
+    assert local.wait(120)
+    names = [f"sweep[{index}]" for index in range(5)]
+    assert [line.job_id for line in local.jobs()] == [*names, "merge"]
+    assert [(line.phase, line.attempts) for line in local.jobs()] == [("done", 1)] * 6
+    assert local.status()["jobs"] == {"done": 6}
+    assert local.logs("sweep[3]") == b"9\n"
+    assert local.job("sweep[4]").exit_code == 0
+    assert [path.read_text() for path in local.fetch("merge", tmp_path / "out")] == ["0\n1\n4\n9\n16\n"]
+    assert local.cancel("sweep") == "done"
+    with pytest.raises(InputError, match=r"'sweep' is an array of 5 jobs. Name one of them, sweep\[0\] to sweep\[4\]"):
+        local.logs("sweep")
+
+
+def test_an_array_that_runs_is_cancelled_as_one(local: stack.LocalStack) -> None:
+    local.send({"id": "sweep", "array": 3, "commands": ["sleep 615"]})
+    eventually(lambda: bool(processes_with("sleep 615")))
+    assert local.cancel("sweep") == "cancelled"
+    eventually(lambda: not processes_with("sleep 615"))
+    assert local.status()["jobs"] == {"cancelled": 3}

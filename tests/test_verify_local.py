@@ -41,7 +41,11 @@ def test_a_run_on_this_machine_is_verified_fitted_and_rebuilt(folder: Path) -> N
     invoke("plan", "small.yaml", "--policy", "hedge", "--record", "record", "--out", "PLAN")
     invoke("apply", "PLAN", "--target", "local")
     assert "no job yet" in invoke("verify", code=2).stderr
-    jobs = [{"id": f"job-{number}", "commands": [f"sleep {1 + number % 3}"]} for number in range(20)]
+    jobs: list[dict[str, Any]] = [
+        {"id": f"job-{number}", "commands": [f"sleep {1 + number % 3}"]} for number in range(16)
+    ]
+    jobs.append({"id": "last", "commands": ["sleep 1"], "after": ["sweep", "job-3"]})
+    jobs.append({"id": "sweep", "array": 3, "commands": ["sleep $SPOTBED_ARRAY_INDEX"]})
     (folder / "jobs.jsonl").write_text("\n".join(map(json.dumps, jobs)))
     invoke("submit", "jobs.jsonl")
     assert json.loads(invoke("rebuild", "-o", "json").stdout)["corrected"] == 0
@@ -49,7 +53,7 @@ def test_a_run_on_this_machine_is_verified_fitted_and_rebuilt(folder: Path) -> N
     assert mine.wait(120)
     found = json.loads(invoke("verify", "--write", "measured.yaml", "-o", "json").stdout)
     assert found["passed"]
-    assert {row["name"]: row["live"] for row in found["rows"]}["jobs_done"] == len(jobs)
+    assert {row["name"]: row["live"] for row in found["rows"]}["jobs_done"] == 20
     (folder / "again.yaml").write_text(invoke("data", "fit", "--from-stack", STACK).stdout)
     assert "valid" in invoke("validate", "again.yaml").stdout
     invoke("destroy", STACK, "--yes")

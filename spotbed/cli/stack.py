@@ -234,7 +234,7 @@ def cancel(
     *,
     place: Place,
 ) -> int:
-    """End a job, also while it runs. Exits with 1 for one that has ended already."""
+    """End a job, also while it runs, or all that is open of an array. Exits with 1 for what has ended already."""
     phase = chosen(stack, place).cancel(job)
     terminal.result(Table(["job", "phase"], [[job, phase]]), {"job_id": job, "phase": phase})
     return OK if phase == "cancelled" else FAILURE
