@@ -252,7 +252,7 @@ def _results(task: _Task, study: Any) -> dict[str, Any]:
     label, baseline = task.search.policy, scenario.baseline
     before = _worlds(task, task.request.overrides, list(dict.fromkeys((baseline, label))), task.report)
     trials = []
-    for trial in _complete(study)[: task.request.trials]:
+    for trial in _complete(study):
         values = trial.user_attrs["values"]
         told: dict[str, Any] = {"trial": trial.number, "values": values, "on_front": trial.number in front.values()}
         told["tuned"] = dict(zip(task.objectives, trial.values, strict=True))

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from spotbed import api
 from spotbed.cli.app import app
 from spotbed.engines import Engine
+from spotbed.report.search import _answers
 from spotbed.scenario.search_keys import path_of
 from spotbed.search import Found, Request, run_search
 
@@ -139,6 +140,32 @@ def test_more_trials_go_on_where_the_storage_ends() -> None:
     tuned = [task for task in ran if task[1] < 3]
     assert len(tuned) <= 2 * 3
     assert len(pd.read_csv(searched(5).path / "trials.csv")) == 5
+
+
+def test_fewer_trials_than_were_made_tell_the_same_front() -> None:
+    def front(found: Found) -> list[int]:
+        return [trial["trial"] for trial in found.results["trials"] if trial["on_front"]]
+
+    many = searched(8)
+    assert front(many) != [0], "the first trial must be beaten by a later one"
+    assert front(searched(1)) == front(many)
+
+
+def test_the_best_of_the_front_is_named_by_the_worlds_that_chose_it() -> None:
+    def trial(number: int, tuned: float, reported: float) -> dict[str, Any]:
+        judged = {"mean": reported, "ci95": None, "vs_untuned": {"verdict": "lower"}}
+        values = {"place.waste": number}
+        return {
+            "trial": number,
+            "values": values,
+            "on_front": True,
+            "tuned": {"cost_usd": tuned},
+            "reported": {"cost_usd": judged},
+        }
+
+    # on the worlds that judge, trial 1 is lucky: to name it would be to choose by the judge
+    told = {"trials": [trial(0, 1.0, 1.5), trial(1, 2.0, 1.2)], "objectives": ["cost_usd"], "policy": "own"}
+    assert [part for part in _answers(told, told["trials"])[1] if "trial" in part] == ["cost_usd: trial 0 has "]
 
 
 def test_a_search_that_is_killed_goes_on_with_the_trial_that_it_was_in() -> None:

@@ -53,7 +53,8 @@ def _answers(results: Mapping[str, Any], front: list[Any]) -> list[tuple[Any, ..
         judged_in = [trial for trial in front if trial["reported"][name]["mean"] is not None]
         if not judged_in:
             continue
-        means = [trial["reported"][name]["mean"] for trial in judged_in]
+        # chosen on the worlds it was tuned on: what is chosen on the worlds that judge looks better there than it is
+        means = [trial["tuned"][name] for trial in judged_in]
         best = judged_in[means.index(min(means) if lower else max(means))]
         judged = best["reported"][name]
         pair = judged["vs_untuned"]
