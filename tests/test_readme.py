@@ -86,6 +86,20 @@ def test_readme_has_console_blocks() -> None:
     )
 
 
+def test_the_record_that_is_deployed_is_not_overwritten_by_a_block_before_it() -> None:
+    """`plan --record reports/demo` takes the demo as `make demo` and the first block leave it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    compared = [
+        command
+        for match in BLOCK.finditer(text)
+        for command, _ in steps(match["text"])
+        if "compare scenarios/demo.yaml" in command
+    ]
+    changed = [command for command in compared if re.search(r"--(set|replications|precision|seed)", command)]
+    assert changed, "the README shows a gate"
+    assert [command for command in changed if not re.search(r"--out reports/(?!demo\b)\S", command)] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
