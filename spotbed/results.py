@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PolicyWorlds",
     "ResultsTable",
+    "adjust_for_policies",
     "build_results",
     "differing_settings",
     "estimates_table",
@@ -67,7 +68,7 @@ def build_results(
         _check_worlds(policy, by_label[baseline])
     summaries = {policy.label: _summaries(policy) for policy in policies}
     entries = [_policy(policy, summaries[policy.label], by_label[baseline], discount) for policy in policies]
-    _adjust(entries)
+    adjust_for_policies(entries)
     results = {
         "schema_version": SCHEMA_VERSION,
         "scenario": scenario_name,
@@ -82,7 +83,7 @@ def build_results(
     return results
 
 
-def _adjust(entries: Sequence[Mapping[str, Any]]) -> None:
+def adjust_for_policies(entries: Sequence[Mapping[str, Any]]) -> None:
     """Holm's p-value of each metric, over all policies that are compared with the baseline."""
     for metric in METRIC_NAMES:
         pairs: list[MutableMapping[str, Any]] = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotbed.files import MARK
 from spotbed.metric_names import METRICS
+from spotbed.results import adjust_for_policies
 from spotbed.stats.method import method_text
 from spotbed.stats.summary import paired, summarise, verdict
 from spotbed.sweep import DATA, Plan, Request, column_name
@@ -64,7 +65,12 @@ def sweep_results(plan: Plan, frame: pd.DataFrame, request: Request) -> dict[str
 def _policies(group: pd.DataFrame, baseline: str) -> list[dict[str, Any]]:
     by_policy = dict(list(group.groupby("policy", sort=False)))
     against = by_policy.get(baseline)
-    return [_policy(label, rows, None if label == baseline else against) for label, rows in by_policy.items()]
+    policies = [_policy(label, rows, None if label == baseline else against) for label, rows in by_policy.items()]
+    adjust_for_policies(policies)
+    for policy in policies:
+        for pair in policy["vs_baseline"].values():
+            pair["verdict"] = verdict(pair).answer
+    return policies
 
 
 def _policy(label: Any, rows: pd.DataFrame, against: pd.DataFrame | None) -> dict[str, Any]:
@@ -72,8 +78,7 @@ def _policy(label: Any, rows: pd.DataFrame, against: pd.DataFrame | None) -> dic
     for name in JUDGED:
         told["metrics"][name] = summarise(rows[name])
         if against is not None:
-            pair = paired(rows[name], against[name])
-            told["vs_baseline"][name] = {**pair, "verdict": verdict(pair).answer}
+            told["vs_baseline"][name] = paired(rows[name], against[name])
     told["means"] = {metric.name: _mean(rows[metric.name]) for metric in METRICS}
     return told
 

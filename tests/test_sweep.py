@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from counting import counted
@@ -23,9 +24,12 @@ from spotbed.cli.app import app
 from spotbed.design import at, points_of
 from spotbed.engines import Engine
 from spotbed.errors import InputError
+from spotbed.metric_names import METRIC_NAMES
+from spotbed.report.sweep import _cheapest
 from spotbed.scenario.load import load_scenario
 from spotbed.scenario.models_search import Range
 from spotbed.sweep import Request, Sweep, estimate, plan_sweep, run_sweep
+from spotbed.sweep_results import _policies
 
 SCENARIO = scenario(
     6,
@@ -127,6 +131,31 @@ def test_a_row_is_what_a_comparison_of_the_point_has() -> None:
         assert got == pytest.approx(worlds.set_index(["policy", "world"])[name].to_dict(), rel=1e-12)
     bills = [column for column in frame.columns if column.startswith("bill.")]
     assert frame[bills].sum(axis=1).to_list() == pytest.approx(frame["cost_usd"].to_list())
+
+
+def test_of_many_equal_policies_few_are_called_different_from_the_baseline() -> None:
+    generator = np.random.default_rng(5)
+    labels = ["base", *(f"p{number}" for number in range(10))]
+    called = 0
+    for _ in range(100):
+        names = ("policy", *METRIC_NAMES)
+        rows = [(label, *[cost] * len(METRIC_NAMES)) for label in labels for cost in generator.normal(10.0, 1.0, 30)]
+        told = _policies(pd.DataFrame(rows, columns=names), "base")
+        called += any(each["vs_baseline"]["cost_usd"]["verdict"] != "not resolved" for each in told[1:])
+    assert called <= 10  # of 100: 5 are meant; without an adjustment for ten policies 30 and more
+
+
+def test_of_equally_cheap_policies_none_is_called_the_cheapest_alone() -> None:
+    def policy(label: str, usd: float, verdict: str) -> dict[str, Any]:
+        return {
+            "policy": label,
+            "metrics": {"cost_usd": {"mean": usd}},
+            "vs_baseline": {} if label == "base" else {"cost_usd": {"verdict": verdict}},
+        }
+
+    policies = [policy("base", 2.0, ""), policy("one", 1.0, "lower"), policy("other", 1.0, "lower")]
+    told = _cheapest({"points": [{"policies": policies}], "baseline": "base"}, ["base", "one", "other"])
+    assert [(str(line[0]), str(line[2])) for line in told] == [("one", "1 of 1 point"), ("other", "1 of 1 point")]
 
 
 def test_the_data_set_is_read_back_as_it_was() -> None:

@@ -46,14 +46,18 @@ def _columns(results: Mapping[str, Any], frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _cheapest(results: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[Any, ...]]:
-    """At how many points each policy has the lowest mean cost, and at how many of them the interval carries it."""
+    """At how many points each policy has the lowest mean cost (of equal ones each), and at how many of them it is
+    below the baseline, whatever the number of policies."""
     first: dict[str, int] = dict.fromkeys(labels, 0)
     carried: dict[str, int] = dict.fromkeys(labels, 0)
     for point in results["points"]:
-        best = min(point["policies"], key=lambda each: each["metrics"]["cost_usd"]["mean"])
-        first[best["policy"]] += 1
-        verdict = best["vs_baseline"].get("cost_usd", {}).get("verdict")
-        carried[best["policy"]] += verdict == "lower"
+        lowest = min(each["metrics"]["cost_usd"]["mean"] for each in point["policies"])
+        for best in point["policies"]:
+            if best["metrics"]["cost_usd"]["mean"] > lowest:
+                continue
+            first[best["policy"]] += 1
+            verdict = best["vs_baseline"].get("cost_usd", {}).get("verdict")
+            carried[best["policy"]] += verdict == "lower"
     total = len(results["points"])
     ranked = sorted((label for label in labels if first[label]), key=lambda label: -first[label])
     return [
@@ -63,7 +67,7 @@ def _cheapest(results: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[A
             Strong(f"{first[label]} of {plural(total, 'point')}"),
             "; it is the baseline."
             if label == results["baseline"]
-            else f"; at {carried[label]} of them the interval says that it is below the baseline.",
+            else f"; at {carried[label]} of them it is below the baseline (95 %, for all policies of a point at once).",
         )
         for label in ranked
     ]
