@@ -125,6 +125,8 @@ def _task(request: Request) -> _Task:
     for name in objectives:
         if name not in METRIC_BY_NAME or METRIC_BY_NAME[name].lower_is_better is None:
             raise InputError(_no_objective(name))
+        if objectives.count(name) > 1:
+            raise InputError(Problem("is named twice.", "--objectives", path=name, hint="Name each objective once."))
     tune = request.tune_worlds or scenario.replications
     report = request.report_worlds or scenario.replications
     target = request.out or report_folder(scenario.name, "search")
@@ -134,8 +136,24 @@ def _task(request: Request) -> _Task:
     task = _Task(request, made, scenario.search, objectives, target, storage, range(tune), range(tune, tune + report))
     for place in (0, -1):  # both ends of every parameter can be made
         ends = {key: [*_ends(values)][place] for key, values in scenario.search.space.items()}
-        ready(load_scenario(request.path, task.overrides(ends)))
+        try:
+            ready(load_scenario(request.path, task.overrides(ends)))
+        except InputError as error:
+            raise InputError([_in_the_space(task, problem) for problem in error.problems]) from error
     return task
+
+
+def _in_the_space(task: _Task, problem: Problem) -> Problem:
+    """A problem with an override that nobody has written, told of the parameter that it is made of."""
+    from spotbed.scenario.search_keys import path_of
+
+    policies = task.made.scenario.positions.data["policies"] if task.made.scenario.positions else []
+    for key in task.search.space:
+        _, path = path_of(policies, task.search.policy, key)
+        if problem.path == path or (problem.path or "").startswith(f"{path}."):
+            place = f"search.space.{key}"
+            return Problem(problem.message, str(task.request.path), path=place, value=problem.value, hint=problem.hint)
+    return problem
 
 
 def _no_objective(name: str) -> Problem:

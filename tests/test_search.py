@@ -211,7 +211,17 @@ REFUSED: dict[str, tuple[str, Sequence[str], str]] = {
         "Did you mean 'makespan_s'?",
     ),
     "no space": ("search: {policy: own, space: {}}", (), "search.space: must have at least 1"),
-    "an unknown parameter": ("search: {policy: own, space: {place.wast: [1]}}", (), "waste"),
+    "an unknown parameter": (
+        "search: {policy: own, space: {place.wast: [1]}}",
+        (),
+        "s.yaml: error: search.space.place.wast: 'wast' is no parameter",
+    ),
+    "an objective twice": (
+        "search: {policy: own, space: {place.waste: [1]}}",
+        ("--objectives", "cost_usd,cost_usd"),
+        "cost_usd: is named twice",
+    ),
+    "no objective": ("search: {policy: own, space: {place.waste: [1]}}", ("--objectives", ""), "is no metric"),
 }
 
 

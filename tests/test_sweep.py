@@ -284,6 +284,7 @@ REFUSED: dict[str, tuple[str, Sequence[str], str]] = {
     "a sample of unknown size": ("sweep: {seed: [1, 2]}", ("--design", "lhs"), "Add --points"),
     "points of a product": ("sweep: {seed: [1, 2]}", ("--points", "3"), "has no effect on a full product"),
     "a scheduler of nothing": ("sweep: {seed: [1, 2]}", ("--scheduler", "tcp://127.0.0.1:1"), "Add --engine dask"),
+    "a price of what is run": ("sweep: {seed: [1, 2]}", ("--instance", "c7i.large"), "Add --dry-run"),
     "nothing to resume": ("sweep: {seed: [1, 2]}", ("--resume",), "there is no sweep to go on with"),
     "too many": (
         f"sweep: {{seed: {list(range(400))}, replications: {list(range(1, 400))}}}",

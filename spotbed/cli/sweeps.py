@@ -55,8 +55,11 @@ def sweep(
 
     The scenario's `sweep` says which keys take which values. A sweep that was ended goes on with the same command.
     """
+    from spotbed.errors import InputError, Problem
     from spotbed.sweep import Request, estimate, plan_sweep, run_sweep
 
+    if instance is not None and not dry_run:
+        raise InputError(Problem("has no effect: the sweep is run here.", "--instance", hint="Add --dry-run."))
     where = engines.chosen()
     given = tuple(settings(file, overrides, lenient))
     request = Request(file, given, design.value, points, out, where, resume)
@@ -144,7 +147,7 @@ def search(
 
     where = engines.chosen()
     given = tuple(settings(file, overrides, lenient))
-    wanted = tuple(name.strip() for name in objectives.split(",")) if objectives else None
+    wanted = tuple(name.strip() for name in objectives.split(",")) if objectives is not None else None
     request = Request(file, trials, given, wanted, storage, tune_worlds, report_worlds, out, where)
     with progress(terminal, f"search {file.name}") as bar:
         done = run_search(request, bar)
