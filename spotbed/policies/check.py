@@ -52,8 +52,9 @@ def check(name: str) -> CheckReport:
     if not name:
         raise InputError(Problem("names no policy.", value=name, hint="Write FILE.py:Class, or a name."))
     looks = _looks(name)
-    if not all(each.passed for each in looks):
-        return CheckReport(looks)
+    bad = tuple(each for each in looks if not each.passed)
+    if bad:
+        return CheckReport(bad)
     try:
         entry = _entry(name)
         composed = compose(entry, Path())
