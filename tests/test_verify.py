@@ -238,6 +238,14 @@ def test_a_run_may_be_verified_as_soon_as_its_jobs_have_ended() -> None:
     assert cut.live.metrics["idle_s"] == pytest.approx(whole.live.metrics["idle_s"], abs=0.5)
 
 
+def test_who_cancels_what_has_ended_does_not_lengthen_the_run() -> None:
+    values, ran = recorded("local")
+    job = next(line[2] for line in values if line[1] == "job")
+    late_ms = values[-1][0] + 3_600_000
+    late: Lines = [[late_ms, "job", job, {"v": 1, "is": "Cancelled", "at_ms": late_ms}, []]]
+    assert judged([*values, *late], ran).rows == judged(values, ran).rows
+
+
 def test_every_kind_of_end_is_played_again() -> None:
     """A success, one that waits for it, a job cancelled while it ran, a time limit, and a missing success string."""
     values, ran = recorded("local-ends")

@@ -119,11 +119,12 @@ class Seen:
 def observe(lines: Iterable[Line], settings: Settings) -> Seen:
     """What the lines tell, which are in order of time, of a stack with these settings."""
     reader = _Reader(_silence_ms(settings))
-    last = None
+    last_ms = 0
     for line in lines:
+        if not reader.is_over(line):
+            last_ms = line.at_ms
         reader.hear(line)
-        last = line
-    return reader.finish(0 if last is None else last.at_ms)
+    return reader.finish(last_ms)
 
 
 def _silence_ms(settings: Settings) -> int:
@@ -155,6 +156,11 @@ class _Reader:
             "array": self._is_array, "stack": self._is_stack, "interruption": self._is_loss,
         }  # fmt: skip
         self._roles = {"job": self._job, "worker": self._worker, "fleet": self._fleet}
+
+    def is_over(self, line: Line) -> bool:
+        """Whether it changes nothing any more: a job that has ended is told something, as by who cancels it."""
+        job = self.seen.jobs.get(line.subject) if line.role == "job" and not line.commands else None
+        return job is not None and job.status != metering.UNFINISHED
 
     def hear(self, line: Line) -> None:
         if self._first:
