@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aws import jobs, launches, measures, operate, workers
@@ -30,9 +30,28 @@ STATE = operate.FLEET
 
 
 def tick(control: Control) -> None:
-    """Do what a tick that broke off has left, reap, then decide, if anything waits or the policy moves jobs."""
-    perform_outbox(control)
-    live, rows = reap(control)
+    """Do what a tick that broke off has left, reap, then decide, if anything waits or the policy moves jobs.
+
+    What fails for one job or worker keeps nobody else waiting: the first such error is raised at the end.
+    """
+    faults: list[Exception] = []
+    _try(faults, perform_outbox, control)
+    is_free = not faults  # else more would be ordered each time, and performed together
+    live, rows = reap(control, faults)
+    _look(control, live, rows, decides=is_free)
+    if faults:
+        raise faults[0]
+
+
+def _try(faults: list[Exception], act: Callable[..., object], *given: Any) -> None:
+    try:
+        act(*given)
+    except Exception as error:  # noqa: BLE001 whatever it is, the tick goes on and raises it in the end
+        faults.append(error)
+
+
+def _look(control: Control, live: Mapping[str, str], rows: dict[str, WorkerRow], *, decides: bool) -> None:
+    """At what was counted, and at what waits."""
     _audit(control)
     counters = control.store.counters()
     _free_strays(control, counters, live, rows)
@@ -42,7 +61,7 @@ def tick(control: Control) -> None:
     switch = counters.get(operate.SWITCH, {})
     if switch.get("drains"):
         operate.let_go(control, int(switch["since_ms"]))
-    if switch.get("drains") or not control.launches:
+    if switch.get("drains") or not control.launches or not decides:
         return
     waits = any(int(item.get("queued", 0)) > 0 for key, item in counters.items() if key.startswith("class#"))
     if waits or is_steady(control.policy) or control.budget_usd:
@@ -75,26 +94,31 @@ def _stop_launches(control: Control, counters: dict[str, Item]) -> None:
             control.store.write(Write(control.store.tables.fleet, {"key": key}, sets={"launch_stopped": why}))
 
 
-def reap(control: Control) -> tuple[Mapping[str, str], dict[str, WorkerRow]]:
+def reap(control: Control, faults: list[Exception]) -> tuple[Mapping[str, str], dict[str, WorkerRow]]:
     """Leases and timers that are due; and workers whose instance is gone without a word. One that runs a job shows
     that by its lease, any other by what it has not done for as long as a lease. Returns the instances that are there,
     and the workers that are not gone."""
     live, rows = control.target.live(), {}
     for job_id in control.store.due(control.now_ms()):
-        expired = jobs.expire(control, job_id)
-        if expired is None:
-            continue
-        holder, ended = expired
-        if holder:
-            _let_go(control, holder, ended, live)
+        _try(faults, _expire, control, job_id, live)
     for row in control.store.unfinished():
         rows[row.name] = row
-        silent_ms = control.now_ms() - row.changed_ms
-        if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
-            workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
-        elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
-            _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)
+        _try(faults, _see, control, row, live)
     return live, rows
+
+
+def _expire(control: Control, job_id: str, live: Mapping[str, str]) -> None:
+    holder, ended = jobs.expire(control, job_id) or ("", None)
+    if holder and ended is not None:
+        _let_go(control, holder, ended, live)
+
+
+def _see(control: Control, row: WorkerRow, live: Mapping[str, str]) -> None:
+    silent_ms = control.now_ms() - row.changed_ms
+    if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
+        workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
+    elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
+        _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)
 
 
 def _let_go(control: Control, holder: str, ended: AttemptEnded, live: Mapping[str, str]) -> None:

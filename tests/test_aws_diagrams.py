@@ -33,9 +33,14 @@ def test_rights_are_drawn_as_they_are() -> None:
     }
     assert {source for source, _, target in drawn if target == "Instances"} == {
         "StepFunction",
+        "FleetFunction",
         "OperateFunction",
     }
-    assert {source for source, _, target in drawn if target == "LinuxDocument"} == {"StepFunction", "OperateFunction"}
+    assert {source for source, _, target in drawn if target == "LinuxDocument"} == {
+        "StepFunction",
+        "FleetFunction",
+        "OperateFunction",
+    }
     assert {("JobQueue", "", "IntakeFunction"), ("WorkerMachine", "", "StepFunction")} <= drawn
     assert {
         ("clock", "Tick", "FleetFunction"),

@@ -135,7 +135,7 @@ def test_a_worker_that_is_ready_after_all_ends_the_stop(made: World, monkeypatch
     times_out(made, first)
     workers.run(made.control, second)
     rows = {row.name: row for row in made.control.store.unfinished()}
-    monkeypatch.setattr(fleet, "reap", lambda _: (made.control.target.live(), rows))  # it would step the third too
+    monkeypatch.setattr(fleet, "reap", lambda *_: (made.control.target.live(), rows))  # it would step the third too
     functions.fleet({}, None, made.control)
     assert pool(made)["launch_stopped"] == WHY.format(2)
     made.clock.now_ms -= made.policy.settings.boot_timeout_ms

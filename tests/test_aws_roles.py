@@ -113,7 +113,9 @@ MAY: dict[str, set[str]] = {
     "DeliverRole": _RECORDS | _ENDS | {"start an execution", "protect an instance"},
     "StepRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "send a command"},
     "ParkRole": {"write a worker"},
-    "FleetRole": _RECORDS | _ENDS | {"start an execution", "protect an instance", "count", "launch", "read all jobs"},
+    "FleetRole": _RECORDS
+    | _ENDS
+    | {"start an execution", "protect an instance", "count", "launch", "read all jobs", "send a command"},
     "ReportRole": {"write a job"},
     "OperateRole": _RECORDS
     | _ENDS
@@ -159,7 +161,7 @@ def _group(stack: Deployed, name: str, **tags: str) -> str:
     return str(group["Instances"][0]["InstanceId"])
 
 
-@pytest.mark.parametrize("role", ["StepRole", "OperateRole"])
+@pytest.mark.parametrize("role", ["StepRole", "FleetRole", "OperateRole"])
 @pytest.mark.parametrize(("tag", "reached"), [("eda-test", True), ("eda-test2", False), ("", False)])
 def test_commands_go_to_instances_with_exactly_the_tag_of_the_stack(
     stack: Deployed, role: str, tag: str, reached: bool

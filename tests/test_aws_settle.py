@@ -170,6 +170,30 @@ def test_an_instance_that_outlives_its_worker_is_stopped_again(made: World, scal
     assert scaling.stopped == [("i-1", "orphan")]
 
 
+def test_a_worker_whose_order_fails_again_and_again_holds_up_nobody_else(
+    made: World, scaling: Scaling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its execution has given up after ten tries; the fleet's tick goes on with all the rest, and fails at its end."""
+    asks(made, 1)
+    comes(made, scaling, "i-1")
+    submitted(made, "a")
+
+    def refused(*_: Any) -> bool:
+        raise PermissionError("SendCommand")
+
+    monkeypatch.setattr(scaling, "start", refused)
+    with pytest.raises(PermissionError):
+        ready(made, "i-1")
+    comes(made, scaling, "i-2")
+    scaling.there["i-3"] = "spot-a"  # of which no event told
+    with pytest.raises(PermissionError, match="SendCommand"):
+        tick(made, made.policy.settings.lease_ms)
+    assert phase(made, "i-3") == "booting"
+    row = made.control.store.job("a")
+    assert row is not None
+    assert row.record.phase == "queued", "the lease that nobody renews is over"
+
+
 def test_nothing_changes_where_all_is_as_counted(made: World, scaling: Scaling) -> None:
     asks(made, 2)
     comes(made, scaling, "i-1")

@@ -113,7 +113,7 @@ def test_what_each_function_may_not_do() -> None:
         "DeliverRole": {"ssm:SendCommand", "autoscaling:SetDesiredCapacity", "sqs:ReceiveMessage", "dynamodb:Scan"},
         "StepRole": {"autoscaling:SetDesiredCapacity", "sqs:ReceiveMessage"},
         "ParkRole": {"dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage", "states:StartExecution"},
-        "FleetRole": {"ssm:SendCommand", "sqs:ReceiveMessage"},
+        "FleetRole": {"sqs:ReceiveMessage", "s3:GetObject"},
         "ReportRole": {"ssm:SendCommand", "states:StartExecution", "dynamodb:GetItem", "sqs:ReceiveMessage"},
         "OperateRole": {"autoscaling:SetDesiredCapacity", "sqs:ReceiveMessage"},
     }.items():
@@ -127,9 +127,9 @@ def test_only_our_documents_are_sent_and_only_to_our_instances() -> None:
         for name, statement in statements(rendered("scheduler"))
         if "ssm:SendCommand" in as_list(statement["Action"])
     ]
-    assert [name for name, _ in grants] == ["StepRole", "StepRole", "OperateRole", "OperateRole"]
+    assert [name for name, _ in grants] == [f"{role}Role" for role in ("Step", "Fleet", "Operate") for _ in range(2)]
     document, instances, *others = (statement for _, statement in grants)
-    assert others == [document, instances]
+    assert others == [document, instances] * 2
     names = [body["Name"]["Fn::Sub"] for body in of_type(rendered("scheduler"), "AWS::SSM::Document").values()]
     pattern = document["Resource"]["Fn::Sub"].partition(":document/")[2]
     assert pattern == "${AWS::StackName}-run-job-*"
