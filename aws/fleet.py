@@ -7,7 +7,7 @@ from typing import Any
 
 from aws import jobs, launches, measures, operate, workers
 from aws.classes import spec_of
-from aws.control import Control, PoolSpec
+from aws.control import OWN, Control, PoolSpec
 from aws.store import Item, WorkerRow, Write, packed, unpacked
 from scheduler import fleet as fleet_role
 from scheduler.commands import BudgetReached, Launch, Move, Route, StopWorker, command_id
@@ -115,7 +115,8 @@ def _expire(control: Control, job_id: str, live: Mapping[str, str]) -> None:
 
 def _see(control: Control, row: WorkerRow, live: Mapping[str, str]) -> None:
     silent_ms = control.now_ms() - row.changed_ms
-    if row.name not in live and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
+    is_away = row.name not in live and row.record.badge.purchase != OWN  # no group has those
+    if is_away and not row.record.job and silent_ms >= control.policy.settings.lease_ms:
         workers.deliver(control, row.name, f"reaped/{row.name}", packed(Lost(control.now_ms())))
     elif row.outbox or row.inbox or (row.timer is not None and row.timer[1] <= control.now_ms()):
         _nudge(control, row, is_silent=silent_ms >= control.policy.settings.lease_ms)

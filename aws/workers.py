@@ -14,7 +14,7 @@ from typing import Any
 
 from aws import jobs, licences
 from aws.classes import merged, served_by
-from aws.control import Control
+from aws.control import OWN, Control
 from aws.store import PAGE, Item, JobRow, WorkerRow, Write, packed, unpacked
 from scheduler import worker as worker_role
 from scheduler.commands import (
@@ -238,7 +238,7 @@ def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> No
         case Checkpoint():
             control.target.checkpoint(row, command)
         case Stop():
-            control.target.stop(row, command.reason)
+            _stop(control, row, command.reason)
         case Protect():
             control.target.protect(row, command.on)
         case RollOver():
@@ -247,6 +247,12 @@ def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> No
             pass  # written with the record
         case _:
             raise NotImplementedError(command)
+
+
+def _stop(control: Control, row: WorkerRow, reason: str) -> None:
+    control.target.stop(row, reason)
+    if row.record.badge.purchase == OWN:  # its instance stays, so no event will say that the worker is gone
+        deliver(control, row.name, f"{row.name}/gone", packed(Lost(control.now_ms())))
 
 
 def claim(control: Control, row: WorkerRow, identity: str) -> None:

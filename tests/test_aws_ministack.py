@@ -85,8 +85,6 @@ def test_an_instance_that_somebody_tags_serves_the_queue_and_stays(stack: Deploy
         stack.tag(instance)
         eventually(lambda round_=round_: stack.job(f"own-{round_}")["phase"] == "done")
         worker = f"{instance}#{int(round_ == 'second')}"
-        eventually(lambda worker=worker: stack.workers()[worker] == "stopping")
-        stack.event("EC2 Instance State-change Notification", "aws.ec2", {"instance-id": instance, "state": "stopped"})
         eventually(lambda worker=worker: stack.workers()[worker] == "gone")
     assert stack.account.client("ec2").describe_instances(InstanceIds=[instance])["Reservations"]
 

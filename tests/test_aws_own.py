@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,35 @@ def test_a_tagged_instance_is_a_worker_that_is_ready(made: World) -> None:
     assert (row.pool, row.record.badge.purchase) == (pool(made), OWN)
     assert (row.record.phase, made.control.store.worker("i-1#1")) == ("idle", None)  # it has heard that it is ready
     assert made.control.store.counters()[f"pool#{pool(made)}"]["booting"] == 0
+
+
+def test_an_instance_that_has_stopped_serving_serves_again_as_soon_as_it_is_tagged(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody ends the instance, so no event says that it has ended."""
+    monkeypatch.setattr(World, "stop", lambda *_: None)
+    tagged(made, **{"spotbed:pool": pool(made)})
+    made.clock.now_ms += made.policy.settings.keep_alive_ms
+    functions.fleet({}, None, made.control)
+    row = made.control.store.worker("i-1#0")
+    assert row is not None
+    assert row.record.phase == "gone"
+    tagged(made, **{"spotbed:pool": pool(made)})
+    row = made.control.store.worker("i-1#1")
+    assert row is not None
+    assert row.record.phase == "idle"
+
+
+def test_one_that_idles_for_longer_than_a_lease_is_not_taken_for_lost(made: World) -> None:
+    """No group has it, so it is not among the instances of which Auto Scaling says that they are there."""
+    settings = replace(made.policy.settings, keep_alive_ms=3 * made.policy.settings.lease_ms)
+    made.control = replace(made.control, policy=replace(made.policy, settings=settings))
+    tagged(made, **{"spotbed:pool": pool(made)})
+    made.clock.now_ms += 2 * settings.lease_ms
+    functions.fleet({}, None, made.control)
+    row = made.control.store.worker("i-1#0")
+    assert row is not None
+    assert row.record.phase == "idle"
 
 
 def test_an_instance_of_a_group_is_none(made: World) -> None:
