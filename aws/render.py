@@ -309,8 +309,21 @@ def _own_network(template: Template, network: Mapping[str, Any], zones: Sequence
     replaced = _mapped(template, lambda value: network["vpc"] if value == {"Ref": "Network"} else value)
     template.clear()
     template.update(replaced)
-    template["Parameters"]["VpcCidr"]["AllowedPattern"] = "^[0-9.]{7,15}/[0-9]{1,2}$"
-    template["Parameters"]["VpcCidr"]["Default"] = network.get("cidr", "10.0.0.0/8")
+    for group in of_kind(template, "AWS::EC2::SecurityGroup"):
+        for side in ("SecurityGroupIngress", "SecurityGroupEgress"):
+            if side in group:
+                group[side] = [wide for rule in group[side] for wide in _private(rule)]
+
+
+# A target names its VPC, and not its addresses: those that a VPC without public ones may have (RFC 1918, RFC 6598).
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+
+
+def _private(rule: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A rule about our own network as rules about any network of a team's own."""
+    if rule["CidrIp"] != {"Ref": "VpcCidr"}:
+        return [dict(rule)]
+    return [{**rule, "CidrIp": each} for each in _PRIVATE]
 
 
 def _copy_pools(

@@ -151,6 +151,19 @@ def test_in_a_network_of_the_teams_own_only_endpoints_are_made() -> None:
     assert groups["PoolOd"]["VPCZoneIdentifier"] == [OWN_NETWORK["subnets"]["us-east-1a"]]
 
 
+def test_in_a_network_of_the_teams_own_endpoints_answer_whatever_its_addresses_are() -> None:
+    """A target names a VPC and not its addresses, which are 172.31.0.0/16 in the one that AWS makes."""
+    groups = of_type(rendered("own network"), "AWS::EC2::SecurityGroup")
+    ranges = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
+    for rules in (groups["EndpointDoor"]["SecurityGroupIngress"], groups["EndpointDoor"]["SecurityGroupEgress"]):
+        assert {(each["CidrIp"], each["FromPort"], each["ToPort"]) for each in rules} == {
+            (each, 443, 443) for each in ranges
+        }
+    anything = {each["CidrIp"] for each in groups["Wall"]["SecurityGroupEgress"] if each["IpProtocol"] == "-1"}
+    assert anything == ranges
+    assert "VpcCidr" not in rendered("own network")["Parameters"]
+
+
 # teams --------------------------------------------------------------------------------------------------------------
 def test_a_new_team_is_a_bucket_and_a_rule() -> None:
     template = rendered("bucket")
