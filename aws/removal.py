@@ -129,18 +129,33 @@ class Removal:
     def _close(self, group: Mapping[str, Any]) -> None:
         """Let a group have no instances: none is protected any more, and none is wanted."""
         name = str(group["AutoScalingGroupName"])
-        protected = [each["InstanceId"] for each in group["Instances"] if each.get("ProtectedFromScaleIn")]
         self._autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, MinSize=0, MaxSize=0, DesiredCapacity=0)
+        self._expose(group)
+
+    def _expose(self, group: Mapping[str, Any]) -> None:
+        """Auto Scaling takes this of instances in service only: one that starts is exposed when it has, and one that
+        has left meanwhile needs it no more."""
+        protected = [
+            each["InstanceId"]
+            for each in group["Instances"]
+            if each.get("ProtectedFromScaleIn") and each["LifecycleState"] == "InService"
+        ]
         for start in range(0, len(protected), _PROTECTED_AT_ONCE):
-            self._autoscaling.set_instance_protection(
-                AutoScalingGroupName=name,
-                InstanceIds=protected[start : start + _PROTECTED_AT_ONCE],
-                ProtectedFromScaleIn=False,
-            )
+            try:
+                self._autoscaling.set_instance_protection(
+                    AutoScalingGroupName=str(group["AutoScalingGroupName"]),
+                    InstanceIds=protected[start : start + _PROTECTED_AT_ONCE],
+                    ProtectedFromScaleIn=False,
+                )
+            except ClientError as error:
+                if code_of(error) != "ValidationError":
+                    raise
 
     def _await_none(self) -> None:
         for left in self._counted(self.pace.within_s):
             self.heard(0, left, f"{left} instances are being terminated")
+            for group in groups_of(self.name, self._autoscaling):
+                self._expose(group)
 
     def _counted(self, within_s: float) -> Iterator[int]:
         """How many instances the groups hold, again and again until there are none."""

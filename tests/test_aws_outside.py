@@ -21,7 +21,7 @@ from aws.formation import ChangeSet, Formation, Pace, StackChange, Wanted
 from aws.outside import outside, told
 from aws.plan import write_plan
 from aws.quotas import Need, Quota, read_quotas, shortages
-from aws.removal import Removal, kind_of
+from aws.removal import Found, Removal, kind_of
 from aws.session import Identity, Session
 from spotbed.cli.app import app
 from spotbed.errors import InputError, OutsideError
@@ -449,6 +449,42 @@ def test_workers_that_do_not_end_are_told_with_the_way_to_end_them(removal: tupl
     stubs.answers("autoscaling", "describe_auto_scaling_groups", *[{"AutoScalingGroups": [group]}] * 100)
     with pytest.raises(OutsideError, match="spotbed destroy eda --now"):
         list(mine._counted(0.001))
+
+
+class Group:
+    """A group whose instances go when nobody protects them. As in AWS, protection is set of those in service only."""
+
+    def __init__(self, *states: str) -> None:
+        self.states, self.looks = list(states), 0
+
+    def get_paginator(self, _: str) -> Group:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        self.looks += 1
+        if self.looks > 2:
+            self.states = [{"Pending": "InService"}.get(each, each) for each in self.states if each != "Terminating"]
+        listed = [{"InstanceId": f"i-{number}", "LifecycleState": state, "ProtectedFromScaleIn": True}
+                  for number, state in enumerate(self.states)]  # fmt: skip
+        return [{"AutoScalingGroups": [{"AutoScalingGroupName": "eda-a", "Instances": listed}]}]
+
+    def update_auto_scaling_group(self, **given: Any) -> None:
+        assert (given["MaxSize"], given["DesiredCapacity"]) == (0, 0)
+
+    def set_instance_protection(self, InstanceIds: list[str], **_: Any) -> None:  # noqa: N803 boto3's
+        for each in InstanceIds:
+            number = int(each.removeprefix("i-"))
+            if self.states[number] != "InService":
+                error = {"Code": "ValidationError", "Message": f"The instance {each} is not in InService"}
+                raise ClientError({"Error": error}, "SetInstanceProtection")
+            self.states[number] = "Terminating"
+
+
+def test_instances_that_come_or_go_while_a_stack_is_removed_are_waited_for(removal: tuple[Removal, Stubs]) -> None:
+    mine, _ = removal
+    mine._autoscaling = group = Group("InService", "Terminating", "Pending")
+    mine._end_workers(Found("eda", None, (), "", ()), now=True)
+    assert group.states == []
 
 
 @pytest.mark.parametrize(
