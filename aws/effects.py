@@ -19,6 +19,7 @@ from aws.store import WorkerRow
 from scheduler.commands import Checkpoint, Start
 
 _ENDED_EXECUTION = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+_PRODUCTS = {"linux": "Linux/UNIX", "windows": "Windows"}  # under which EC2 lists Spot prices
 _NO_INSTANCE = frozenset({"InvalidInstanceId", "InvalidInstanceID.NotFound"})
 
 
@@ -212,7 +213,7 @@ class Ec2Fleet:
         history = self._ec2.describe_spot_price_history(
             InstanceTypes=[pool.instance_type],
             AvailabilityZone=pool.az,
-            ProductDescriptions=["Linux/UNIX"],
+            ProductDescriptions=[_PRODUCTS[pool.os]],
             StartTime=self._now(),
             MaxResults=1,
         )["SpotPriceHistory"]

@@ -58,3 +58,18 @@ def test_an_instance_that_is_gone_is_no_error_and_any_other_is() -> None:
     assert not fleet(Ssm("InvalidInstanceId")).start(row(LINUX), Start("a", 1, 0, -1))
     with pytest.raises(ClientError):
         fleet(Ssm("ThrottlingException")).start(row(LINUX), Start("a", 1, 0, -1))
+
+
+class Prices:
+    """Of each product another price."""
+
+    def describe_spot_price_history(self, ProductDescriptions: list[str], **_: Any) -> dict[str, Any]:  # noqa: N803
+        (product,) = ProductDescriptions
+        return {"SpotPriceHistory": [{"SpotPrice": {"Linux/UNIX": "0.04", "Windows": "0.13"}[product]}]}
+
+
+@pytest.mark.parametrize(("pool", "usd"), [(LINUX, 0.04), (WINDOWS, 0.13)])
+def test_the_spot_price_is_that_of_the_pools_operating_system(pool: PoolSpec, usd: float) -> None:
+    """What the cap on spending adds up: Windows costs several times as much."""
+    target = Ec2Fleet(None, None, Prices(), {}, {pool.id: pool}, lambda: None)
+    assert target.price_usd_per_hour(pool) == usd
