@@ -20,7 +20,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
-from aws.translate import BadMessage, Submission, from_message
+from aws.translate import BadMessage, Submission, from_message, parsed
 
 RESULTS, SETTINGS = "spotbed-output", "spotbed.json"
 SUFFIX = "job.sh"  # a target's own default
@@ -93,7 +93,7 @@ class Drop:
 def dropped(text: str) -> list[Drop] | None:
     """The objects that a message tells of, or None for a message that is none of S3's. Raises BadMessage."""
     try:
-        message = json.loads(text)
+        message = parsed(text)
     except ValueError:
         return None
     if not isinstance(message, dict):
@@ -198,7 +198,7 @@ def _settings(drop: Drop, folders: Folders) -> dict[str, Any]:
     if len(raw) > LARGEST_SETTINGS:
         raise BadMessage(f"{where} has more than {LARGEST_SETTINGS:,} bytes")
     try:
-        found = json.loads(raw)
+        found = parsed(raw)
     except ValueError as error:
         raise BadMessage(f"{where} is no JSON: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("env", {}), dict):

@@ -140,10 +140,18 @@ def in_order(job_id: str) -> str:
     return job_id if task is None else f"{task[0]}[{task[1]:03d}]"
 
 
+def parsed(text: str | bytes) -> Any:
+    """What a text says as JSON. Raises ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def timer_of(text: str) -> str | None:
     """The job whose timer a message is, or None for any other message."""
     try:
-        message = json.loads(text)
+        message = parsed(text)
     except ValueError:
         return None
     is_timer = isinstance(message, dict) and message.keys() == {"timer"} and isinstance(message["timer"], str)
@@ -153,7 +161,7 @@ def timer_of(text: str) -> str | None:
 def from_message(text: str, now_ms: int, defaults: Defaults = Defaults()) -> Submission:
     """A submission from a message's body. Raises BadMessage, which says what and where."""
     try:
-        message = json.loads(text)
+        message = parsed(text)
     except ValueError as error:
         raise BadMessage(f"is no JSON: {error}") from error
     if not isinstance(message, dict):
@@ -252,6 +260,8 @@ def _licences(given: Any) -> tuple[tuple[str, int], ...]:
     sane = isinstance(given, dict) and all(name and type(each) is int and each > 0 for name, each in given.items())
     if not sane:
         raise BadMessage("licences: names, each with a whole number of at least 1")
+    for name in given:
+        _text({"licences": name}, "licences")
     return tuple(sorted(given.items()))
 
 
@@ -262,6 +272,8 @@ def _after(message: Mapping[str, Any]) -> tuple[str, ...]:
         after = [after]
     if not isinstance(after, list) or not all(isinstance(each, str) for each in after):
         raise BadMessage("after: a list of job ids")
+    for each in after:
+        _text({"after": each}, "after")
     named = [each for each in inputs if isinstance(each, dict) and "job" in each] if isinstance(inputs, list) else []
     earlier = [_text(each, "job") for each in named]
     if message.get("id") in (*after, *earlier):

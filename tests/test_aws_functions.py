@@ -65,6 +65,11 @@ def test_a_message_of_2019_is_a_job() -> None:
         ('{"id": "a", "commands": ["x"], "vcpus": true}', "vcpus: a number above 0, not True"),
         (json.dumps({**HELLO, "ssm_document": "Mine"}), "ssm_document 'Mine': only AWS-RunPowerShellScript and"),
         (json.dumps({"id": "x" * 513, "commands": ["x"]}), "id: longer than 512 bytes"),
+        ("[" * 100_000, "is no JSON: it is nested too deeply"),
+        ('{"id": "a", "commands": ["x"], "after": [""]}', "after: a text that is not empty, not ''"),
+        (json.dumps({"id": "a", "commands": ["x"], "after": ["x" * 513]}), "after: longer than 512 bytes"),
+        ('{"id": "a", "commands": ["x"], "after": "\\ud800"}', "after: is no Unicode text"),
+        ('{"id": "a", "commands": ["x"], "licences": {"\\ud800": 1}}', "licences: is no Unicode text"),
     ],
 )
 def test_a_message_that_is_no_job_is_put_aside_with_what_is_wrong(made: World, body: str, says: str) -> None:
