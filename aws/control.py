@@ -167,4 +167,5 @@ class Control:
     measures: Measures = UNWATCHED
     audit_ms: int = 0  # how often the fleet looks for lost jobs; 0 for never
     launch_stop_after: int = 0  # workers of a pool in a row that were never ready; then it launches no more. 0: goes on
+    keep_ms: int = 0  # how long an ended job stays in the table; 0 for ever
     results: Results | None = None  # what wrappers have kept, for a rebuild after a loss of tables

@@ -85,6 +85,7 @@ def control() -> Control:
         measures=EmbeddedMetrics(given["SPOTBED_STACK"], sys.stdout.write),
         audit_ms=round(float(given.get("AUDIT_EVERY_S", "0")) * 1000),
         launch_stop_after=int(given.get("LAUNCH_STOP_AFTER", "0")),
+        keep_ms=int(given.get("KEEP_DAYS", "0")) * 86_400_000,
         results=S3Results(client("s3"), (given["BUCKET"],), given["PREFIX"]),
     )
 

@@ -32,6 +32,7 @@ from scheduler.job_record import Job, Rare, Ticket
 
 FINAL = frozenset({"done", "failed", "cancelled"})
 DELAY = "delay"
+EXPIRES = "expires_s"  # TimeToLiveSpecification of the table
 _TRIES = 25  # of a write that collides with others
 
 
@@ -193,6 +194,8 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
         reason = next((each.reason for each in commands if isinstance(each, GiveUp)), "")
         until_ms = now + control.policy.settings.lease_ms  # when the reaper looks whether it was told
         sets |= {"ended_ms": now, "untold": reason, "lease": "1", "lease_until_ms": until_ms}
+        if control.keep_ms:
+            sets[EXPIRES] = (now + control.keep_ms) // 1000  # DynamoDB takes it out some time after
     return Write(
         control.store.tables.jobs,
         {"job_id": after.ticket.id},

@@ -93,6 +93,7 @@ def scheduler_stack(
         CheckoutFunction=(target.get("checkout") or {}).get("function", ""),
         AlarmEmail=target.get("alarms", {}).get("email", ""),
         LogDays=_days(target.get("retention", {}).get("logs", 30 * 86_400)),
+        KeepDays=_days(target.get("retention", {}).get("jobs", 365 * 86_400)),
     )
     template["Globals"]["Function"]["CodeUri"] = {"Bucket": code.bucket, "Key": code.functions}
     for name in ("LinuxDocument", "WindowsDocument"):

@@ -197,14 +197,22 @@ def _kept_by_cloudwatch(seconds: float) -> float:
     return seconds
 
 
+def _of_days(seconds: float) -> float:
+    if seconds < _DAY_S:
+        raise refuse("is less than a day", "Such as 365d.")
+    return seconds
+
+
 class Retention(Section):
     """How long things are kept."""
 
     logs: Annotated[Span, AfterValidator(_kept_by_cloudwatch)] = Field(
-        as_written("30d"), description="of the functions, in CloudWatch"
+        as_written("30d"), description="of the functions, in CloudWatch; the journal is in them"
     )
-    jobs: Span = Field(as_written("365d"), description="records of ended jobs in the table")
-    journal: Span = Field(as_written("365d"), description="in the bucket of the stack")
+    jobs: Annotated[Span, AfterValidator(_of_days)] = Field(
+        as_written("365d"),
+        description="ended jobs in the table, and their logs, outputs and checkpoints in the buckets",
+    )
 
 
 class Target(Section):

@@ -18,6 +18,7 @@ from aws import attempts, fleet, functions, jobs, measures
 from aws.effects import Queues
 from aws.measures import EmbeddedMetrics
 from aws.store import JobRow, Write, packed
+from scheduler.events import Cancelled
 
 HOUR_MS = 3_600_000
 
@@ -73,6 +74,14 @@ def sent(made: World, *bodies: Mapping[str, Any], received_before: int = 0) -> l
     ]
     answer = functions.intake({"Records": records}, None, made.control)
     return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+
+
+def test_an_ended_job_leaves_the_table_when_its_time_is_over_and_an_open_one_stays(made: World) -> None:
+    made.control = replace(made.control, keep_ms=30 * 86_400_000)
+    sent(made, JOB, {**JOB, "id": "b"}, {**JOB, "id": "c"})
+    ends(made, "a")
+    jobs.hears(made.control, "b", Cancelled(made.clock.now_ms))
+    assert [row_of(made, job).item.get(jobs.EXPIRES) for job in "abc"] == [3_600 + 30 * 86_400] * 2 + [None]
 
 
 def claims(made: World, job: str, *, price: float = 0.1) -> int:

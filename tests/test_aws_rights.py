@@ -36,7 +36,7 @@ CALLS: dict[str, tuple[str, str, str]] = {
     ),
     "AWS::DynamoDB::Table": (
         "dynamodb",
-        "CreateTable DeleteTable DescribeTable UpdateTable UpdateContinuousBackups TagResource",
+        "CreateTable DeleteTable DescribeTable UpdateTable UpdateContinuousBackups UpdateTimeToLive TagResource",
         "table/eda-jobs",
     ),
     "AWS::EC2::EIP": ("ec2", "AllocateAddress ReleaseAddress", "*"),

@@ -74,6 +74,7 @@ WRONG = [
     ("500 USD", "500", 7, "spend_cap", "without a unit"),
     ("ops@example.com", "ops", 8, "alarms.email", "is no e-mail address"),
     ("email: ops@example.com}", "email: a@b.co}\nretention: {logs: 8d}", 9, "retention.logs", "CloudWatch"),
+    ("email: ops@example.com}", "email: a@b.co}\nretention: {jobs: 6h}", 9, "retention.jobs", "less than a day"),
     ("schema: spotbed/target/v1", "schema: spotbed/target/v9", 1, "schema", "is not known"),
 ]
 

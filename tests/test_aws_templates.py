@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_stacks import KINDS, as_list, of_type, rendered, statements
+from aws_stacks import KINDS, TARGET, TEAMS, as_list, of_type, rendered, statements
 from render_stacks import write
 
 import aws.functions
-from aws.render import Template, as_json
+from aws import jobs
+from aws.render import Template, as_json, resources_stack, scheduler_stack
 from aws.translate import _GONE, REBALANCE, WARNING
 from spotbed.services_preset import ServicesPreset
 
@@ -208,14 +209,29 @@ def test_queues_and_buckets_are_encrypted_and_private(template: Template) -> Non
         assert "AbortIncompleteMultipartUpload" in json.dumps(bucket["LifecycleConfiguration"])
 
 
-def test_checkpoints_that_nobody_takes_up_go_by_the_tag_that_wrappers_give_them() -> None:
+@pytest.mark.parametrize("kind", ["bucket", "scheduler"])
+def test_checkpoints_that_nobody_takes_up_go_by_the_tag_that_wrappers_give_them(kind: str) -> None:
     text = (Path(__file__).resolve().parent.parent / "aws" / "wrapper.py").read_text("utf-8")
-    (bucket,) = of_type(rendered("bucket"), "AWS::S3::Bucket").values()
+    (bucket,) = of_type(rendered(kind), "AWS::S3::Bucket").values()
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     (tag,) = rules["Checkpoints"]["TagFilters"]
     assert f'Tagging="{tag["Key"]}={tag["Value"]}"' in text
     granted = role_actions(rendered("resources"))["InstanceRole"]
     assert {"s3:PutObjectTagging", "s3:PutObject"} <= granted
+
+
+def test_ended_jobs_are_kept_as_long_as_the_target_says_in_the_table_and_in_every_bucket() -> None:
+    target = {**TARGET, "retention": {"logs": 30 * 86_400.0, "jobs": 90 * 86_400.0}}
+    scheduler, team = scheduler_stack(target), resources_stack(target, (), TEAMS[1])
+    for template in (scheduler, team):
+        (bucket,) = of_type(template, "AWS::S3::Bucket").values()
+        rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+        for rule, prefix in (("OldJobs", "spotbed/jobs/"), ("OldDrops", "spotbed/drop/")):
+            assert (rules[rule]["Prefix"], rules[rule]["ExpirationInDays"]) == (prefix, {"Ref": "KeepDays"})
+        assert value(template, "KeepDays") == 90
+    table = of_type(scheduler, "AWS::DynamoDB::Table")["Jobs"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": jobs.EXPIRES, "Enabled": True}
+    assert scheduler["Globals"]["Function"]["Environment"]["Variables"]["KEEP_DAYS"] == {"Ref": "KeepDays"}
 
 
 def test_every_queue_bucket_and_topic_refuses_what_is_not_encrypted(template: Template) -> None:
