@@ -22,6 +22,8 @@ from spotbed.quantities import UnitError, parse_duration, parse_price, parse_siz
 WARNING = "EC2 Spot Instance Interruption Warning"
 REBALANCE = "EC2 Instance Rebalance Recommendation"
 STATE = "EC2 Instance State-change Notification"
+SMALLEST, LARGEST = 1e-9, 1e15  # of a job's numbers; DynamoDB keeps 1e-130 to 1e126, and whole ones of 38 digits
+_BEYOND = f"is beyond what is kept ({SMALLEST:g} to {LARGEST:g})"
 LEAD_MS = 120_000  # EC2's interruption notice (User Guide, "Spot Instance interruption notices")
 _GONE = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 _OLD = frozenset({"job_id", "retry", "job_success_string", "ssm_document", "commands"})
@@ -143,9 +145,18 @@ def in_order(job_id: str) -> str:
 def parsed(text: str | bytes) -> Any:
     """What a text says as JSON. Raises ValueError."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
 
 
 def timer_of(text: str) -> str | None:
@@ -169,7 +180,20 @@ def from_message(text: str, now_ms: int, defaults: Defaults = Defaults()) -> Sub
     of_2019 = "job_id" in message
     for name in sorted(map(str, message.keys() - (_OLD if of_2019 else _OURS))):
         raise BadMessage(_refused(name, message[name], of_2019=of_2019))
-    return _of_2019(message, now_ms, defaults) if of_2019 else _ours(message, now_ms, defaults)
+    found = _of_2019(message, now_ms, defaults) if of_2019 else _ours(message, now_ms, defaults)
+    _check_numbers(found.ticket)
+    return found
+
+
+def _check_numbers(ticket: Ticket) -> None:
+    """A table keeps no number of any size, and what it refuses would come back again and again."""
+    spec = ticket.spec
+    numbers = {
+        name: getattr(spec, name) for name in ("vcpus", "memory_gib", "gpus", "priority", "retries", "timeout_ms")
+    }
+    for name, value in {**numbers, "estimate_ms": ticket.estimate_ms, "deadline_ms": ticket.deadline_ms}.items():
+        if value and not SMALLEST <= abs(value) <= LARGEST:
+            raise BadMessage(f"{name}: {_BEYOND}")
 
 
 def _refused(name: str, value: Any, *, of_2019: bool) -> str:
@@ -331,6 +355,8 @@ def _quantity(message: Mapping[str, Any], name: str, parse: Callable[[object], f
         return parse(message[name])
     except UnitError as error:
         raise BadMessage(f"{name}: {message[name]!r} is {error.message}. {error.hint.rstrip('.')}") from None
+    except OverflowError:
+        raise BadMessage(f"{name}: {_BEYOND}") from None
 
 
 def _ms(message: Mapping[str, Any], name: str, default_ms: int) -> int:
