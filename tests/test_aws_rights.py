@@ -161,6 +161,17 @@ def test_every_type_that_is_made_may_be_made_and_removed(statements: list[dict[s
     assert refused == []
 
 
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [  # CreateDeployment reads it (CodeDeploy user guide, "Permissions reference")
+        ("codedeploy:GetDeploymentConfig", "deploymentconfig:CodeDeployDefault.LambdaCanary10Percent10Minutes"),
+        ("lambda:TagResource", "event-source-mapping:0f1e2d3c"),  # CloudFormation gives it the tags of the stack
+    ],
+)
+def test_what_aws_itself_names_may_be_used(statements: list[dict[str, Any]], action: str, resource: str) -> None:
+    assert allows(statements, action, NAMED.format(action.partition(":")[0], resource))
+
+
 def test_what_bears_another_name_is_out_of_reach(statements: list[dict[str, Any]]) -> None:
     others = [
         f"{service}:{call}"
