@@ -359,6 +359,7 @@ class Attempt:
             self.lease.ended.set()
             for path in (self.work, self.kept):  # the folder stays: it says that this attempt has been started
                 shutil.rmtree(path, ignore_errors=True)
+            self.log.unlink(missing_ok=True)  # it lies in the bucket; an instance runs thousands of jobs
             checkpoint_order(self.config.work_root, self.order.job, self.order.epoch).unlink(missing_ok=True)
 
     def _run(self, item: dict[str, Any]) -> int:

@@ -318,6 +318,14 @@ def test_the_lease_is_renewed_while_the_job_runs(cloud: Cloud) -> None:
     assert max(seen) - min(seen) > 1500
 
 
+def test_what_a_job_wrote_does_not_fill_the_disk_of_an_instance_that_runs_many(cloud: Cloud) -> None:
+    end = cloud.run(commands=["head -c 100000 /dev/zero; head -c 100000 /dev/zero > made"], outputs=["made"])
+    assert end.cause == "done"
+    assert len(cloud.log()) == 100_000
+    left = [path for path in (cloud.root / "work").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in left) < 1_000
+
+
 def test_who_loses_the_lease_kills_the_job_and_reports_nothing(cloud: Cloud) -> None:
     cloud.lease_ms = 900
     cloud.submit(commands=["echo $$", "exec sleep 603"], outputs=["*"])
