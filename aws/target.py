@@ -56,7 +56,6 @@ Bucket = Annotated[
     str, *_like(r"(?!xn--)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "name of a bucket", "eda-jobs-111122223333")
 ]
 Account = Annotated[str, *_like(r"[0-9]{12}", "number of an account", '"111122223333", in quotes')]
-Queue = Annotated[str, *_like(r"[A-Za-z0-9_-]{1,75}", "name of a queue", "cpu-team")]
 Vpc = Annotated[str, *_like(r"vpc-[0-9a-f]{8,17}", "id of a VPC", "vpc-0123456789abcdef0")]
 Subnet = Annotated[str, *_like(r"subnet-[0-9a-f]{8,17}", "id of a subnet", "subnet-0123456789abcdef0")]
 Image = Annotated[
@@ -91,7 +90,7 @@ Region = Annotated[str, known("region")]
 
 
 class Team(Section):
-    """A team: a bucket to drop jobs into, and the queue that they wait in."""
+    """A team: a bucket to drop jobs into. All teams' jobs wait in the stack's one queue."""
 
     name: Name = Field(description="what it is called")
     bucket: Bucket = Field(description="where its jobs are dropped, and their results returned")
@@ -99,7 +98,6 @@ class Team(Section):
     suffix: Suffix = Field(
         "job.sh", validate_default=False, description="a key that ends so starts a job: its folder is the job"
     )
-    queue: Queue | None = Field(None, description="where its messages wait; by default the scheduler's own, STACK-jobs")
     work_directory: Directory = Field("/work", validate_default=False, description="where its jobs run on an instance")
 
 
@@ -240,10 +238,6 @@ class Target(Section):
         3, description="launches of a pool stop after so many workers in a row that never got ready; 0 is never"
     )
     retention: Retention = Field(as_written({}), description="how long things are kept")
-
-    def queue_of(self, team: Team) -> str:
-        """The name of a team's queue."""
-        return team.queue or f"{self.stack}-jobs"
 
 
 # reading ------------------------------------------------------------------------------------------------------------

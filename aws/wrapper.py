@@ -582,8 +582,13 @@ class Attempt:
         return matched and path != self.metrics and self.staged.get(name) != _stamp(path)
 
     def _copy_outputs(self, sent: list[str], destination: str) -> None:
-        if not destination.endswith("/") or destination.startswith(f"{self.config.prefix}jobs/"):
-            raise Failed(USAGE, f"output_prefix {destination!r} must end with / and not lie below jobs/")
+        ours = self.config.prefix  # below which only what was dropped is not ours
+        if not destination.endswith("/") or (
+            destination.startswith(ours or "jobs/") and not destination.startswith(f"{ours}drop/")
+        ):
+            raise Failed(
+                USAGE, f"output_prefix {destination!r} must end with / and not lie where spotbed keeps its own"
+            )
         for name in sent:
             self.lease.check()
             if name != MARKER:

@@ -390,6 +390,32 @@ def test_mounts_are_read_back_one_by_one(root: Path, tmp_path: Path) -> None:
     assert parameter(rendered("resources"), "Mounts") == "efs fs-0123456789abcdef0 /efs /;"
 
 
+@pytest.mark.parametrize(("wanted", "units"), [("none", ["spotbed-credentials.service"]), ("instance", [])])
+def test_the_user_of_jobs_stays_away_from_the_credentials_after_a_reboot(
+    root: Path, tmp_path: Path, wanted: str, units: list[str]
+) -> None:
+    script = (
+        (root / "aws" / "templates" / "boot-linux.sh").read_text("utf-8").replace("/etc/systemd/system", str(tmp_path))
+    )
+    start, end = script.index('if [ "$JOB_CREDENTIALS"'), script.index("work_root=$WORK_DIRECTORY")
+    stub = 'iptables() { :; }; systemctl() { echo "$@"; }\n'
+    done = subprocess.run(
+        ["bash", "-euc", stub + script[start:end]],
+        env={"JOB_CREDENTIALS": wanted, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [path.name for path in tmp_path.iterdir()] == units
+    for path in tmp_path.iterdir():
+        lines = path.read_text().splitlines()
+        assert "Before=amazon-ssm-agent.service" in lines
+        assert "RequiredBy=amazon-ssm-agent.service" in lines
+        rule = "iptables -I OUTPUT -d 169.254.169.254 -m owner --uid-owner spotbed-job -j REJECT"
+        assert f"ExecStart={rule}" in lines
+        assert done.stdout.splitlines() == ["enable --quiet spotbed-credentials", "start spotbed-credentials"]
+
+
 def test_the_short_forms_of_functions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     path.write_text("a: !GetAtt B.C.D\nb: !Sub [x, {y: !Ref Z}]\nc: !If [D, !Ref E, f]\n", "utf-8")

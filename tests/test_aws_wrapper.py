@@ -463,10 +463,17 @@ def test_a_key_that_climbs_out_is_refused(cloud: Cloud) -> None:
     assert not list(cloud.root.rglob("escape"))
 
 
-def test_results_never_land_among_another_jobs(cloud: Cloud) -> None:
-    end = cloud.run(commands=["echo x > a"], outputs=["a"], output_prefix="stack/jobs/other/")
+@pytest.mark.parametrize("kept", ["stack/jobs/other/", "stack/", "stack/plan.json/"])
+def test_results_never_land_among_another_jobs_or_what_the_stack_keeps(cloud: Cloud, kept: str) -> None:
+    end = cloud.run(commands=["echo x > a"], outputs=["a"], output_prefix=kept)
     assert (end.cause, end.exit_code) == ("failed", wrapper.USAGE)
-    assert cloud.listed("stack/jobs/other/") == []
+    assert [key for key in cloud.listed(kept) if not key.startswith("stack/jobs/j1/")] == []
+
+
+def test_results_of_a_dropped_folder_land_in_it(cloud: Cloud) -> None:
+    end = cloud.run(commands=["echo x > a"], outputs=["a"], output_prefix="stack/drop/deck/out/")
+    assert end.cause == "done"
+    assert cloud.read("stack/drop/deck/out/a") == b"x\n"
 
 
 def test_links_and_pipes_lead_nobody_out(cloud: Cloud) -> None:

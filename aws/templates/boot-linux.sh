@@ -9,10 +9,23 @@ install_packages() { command -v dnf >/dev/null && dnf install --quiet --assumeye
 python3 -c 'import boto3' 2>/dev/null || install_packages python3-boto3
 id spotbed-job >/dev/null 2>&1 || useradd --system --create-home --shell /sbin/nologin spotbed-job
 
-# Commands of jobs are code of others: unless the team wants it, their user does not reach the instance's role.
+# Commands of jobs are code of others: unless the team wants it, their user does not reach the instance's role, after a
+# reboot neither: without the rule the agent does not start, and no job comes.
 if [ "$JOB_CREDENTIALS" = none ]; then
   command -v iptables >/dev/null || install_packages iptables-nft
-  iptables -I OUTPUT -d 169.254.169.254 -m owner --uid-owner spotbed-job -j REJECT
+  cat > /etc/systemd/system/spotbed-credentials.service <<UNIT
+[Unit]
+Description=Keep the user of spotbed's jobs from the credentials of the instance
+Before=amazon-ssm-agent.service
+[Service]
+Type=oneshot
+ExecStart=$(command -v iptables) -I OUTPUT -d 169.254.169.254 -m owner --uid-owner spotbed-job -j REJECT
+[Install]
+WantedBy=multi-user.target
+RequiredBy=amazon-ssm-agent.service
+UNIT
+  systemctl enable --quiet spotbed-credentials
+  systemctl start spotbed-credentials
 fi
 
 work_root=$WORK_DIRECTORY
