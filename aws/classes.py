@@ -10,6 +10,7 @@ from scheduler.fleet import class_key
 from scheduler.job_record import Job, JobSpec
 
 ANY_TENANT = "*"
+GANGS = "gangs_"  # with a size: the counter of the gangs of this size that wait
 
 
 def shape_name(spec: JobSpec) -> str:
@@ -20,6 +21,28 @@ def shape_name(spec: JobSpec) -> str:
 def class_of(job: Job) -> str:
     """The class in which the job waits, or whose work it is."""
     return class_key(shape_name(job.ticket.spec), job.purchase, ANY_TENANT)
+
+
+def index_of(job: Job) -> str:
+    """The partition of the index in which the job waits: gangs apart, by their size."""
+    return index_of_class(class_of(job), job.ticket.spec.gang)
+
+
+def index_of_class(key: str, gang: int) -> str:
+    """The partition of the jobs of a class that need so many workers at once."""
+    return f"{key}|gang {gang}" if gang > 1 else key
+
+
+def gangs_of(item: Mapping[str, object]) -> list[int]:
+    """The sizes of the gangs that wait, by the counters' item of their class."""
+    sizes = (name.removeprefix(GANGS) for name, count in item.items() if name.startswith(GANGS) and int(str(count)) > 0)
+    return sorted(map(int, sizes))
+
+
+def singles_of(item: Mapping[str, object]) -> int:
+    """How many jobs wait that need one worker; `queued` counts workers."""
+    gangs = sum(size * int(str(item[f"{GANGS}{size}"])) for size in gangs_of(item))
+    return int(str(item.get("queued", 0))) - gangs
 
 
 def size_of(spec: JobSpec) -> tuple[int, float, float]:
@@ -38,10 +61,10 @@ def serves(pool: PoolSpec, spec: JobSpec, purchase: str) -> bool:
 
 
 def served_by(pool: PoolSpec, counters: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """The classes that a pool serves and in which something waits, the largest shape first."""
+    """The classes that a pool serves and in which jobs of one worker wait, the largest shape first."""
     found = []
     for key, item in counters.items():
-        if not key.startswith("class#") or int(str(item.get("queued", 0))) <= 0:
+        if not key.startswith("class#") or singles_of(item) <= 0:
             continue
         spec = spec_of(item)
         if serves(pool, spec, str(item["purchase"])):

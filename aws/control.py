@@ -135,8 +135,8 @@ class Results(Protocol):
         """The same of other buckets."""
         ...
 
-    def ends(self, job_id: str) -> Mapping[int, str]:
-        """Attempt -> how it ended, of those whose log was kept."""
+    def ends(self, job_id: str, members: int = 1) -> Mapping[int, str]:
+        """Attempt -> how it ended, of those whose log was kept; of so many members, well if all of them did."""
         ...
 
     def holds(self, prefix: str) -> bool:

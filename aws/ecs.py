@@ -70,7 +70,7 @@ class EcsTarget:
         self._ecs, self._spec, self._pools, self._say, self._now_ms = ecs, spec, pools, say, now_ms
 
     def start(self, worker: WorkerRow, command: Start) -> bool:
-        attempt = _digest(command.job, str(command.epoch))
+        attempt = _attempt(worker, command)
         if any(tags.get(ATTEMPT) == attempt for _, tags in self._tasks(worker.name)):
             return True
         answer = self._ecs.run_task(**self._request(worker, command, attempt))
@@ -101,7 +101,7 @@ class EcsTarget:
         }
 
     def checkpoint(self, worker: WorkerRow, command: Checkpoint) -> None:
-        attempt = _digest(command.job, str(command.epoch))
+        attempt = _attempt(worker, command)
         for task, tags in self._tasks(worker.name):
             if tags.get(ATTEMPT) == attempt:
                 self._end(task, "checkpoint")
@@ -152,6 +152,11 @@ class EcsTarget:
         found = self._ecs.describe_tasks(cluster=self._spec.cluster, tasks=list(tasks), include=["TAGS"])["tasks"]
         for task in found:
             yield task["taskArn"], {tag["key"]: tag["value"] for tag in task.get("tags", ())}
+
+
+def _attempt(worker: WorkerRow, command: Start | Checkpoint) -> str:
+    """What a task runs: of a gang, each member has a task of its own."""
+    return _digest(command.job, str(command.epoch), worker.name)
 
 
 def _digest(*parts: str) -> str:

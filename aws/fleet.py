@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aws import jobs, launches, measures, operate, workers
-from aws.classes import spec_of
+from aws import jobs, launches, measures, operate, seats, workers
+from aws.classes import gangs_of, index_of_class, singles_of, spec_of
 from aws.control import OWN, Control, PoolSpec
-from aws.store import Item, WorkerRow, Write, packed, unpacked
+from aws.store import FLEET, SWITCH, Item, WorkerRow, Write, packed, unpacked
 from scheduler import fleet as fleet_role
 from scheduler.commands import BudgetReached, Launch, Move, Route, StopWorker, command_id
 from scheduler.events import (
@@ -25,8 +25,6 @@ from scheduler.events import (
 from scheduler.fleet import Fleet
 from scheduler.observation import ClassCount, Observation, PoolCount
 from scheduler.policy import is_steady
-
-STATE = operate.FLEET
 
 
 def tick(control: Control) -> None:
@@ -58,7 +56,7 @@ def _look(control: Control, live: Mapping[str, str], rows: dict[str, WorkerRow],
     _stop_launches(control, counters)
     for pool, (count, why) in launches.settle(control, counters, live, rows).items():
         hears(control, LaunchFailed(control.now_ms(), pool, count, why))
-    switch = counters.get(operate.SWITCH, {})
+    switch = counters.get(SWITCH, {})
     if switch.get("drains"):
         operate.let_go(control, int(switch["since_ms"]))
     if switch.get("drains") or not control.launches or not decides:
@@ -104,13 +102,30 @@ def reap(control: Control, faults: list[Exception]) -> tuple[Mapping[str, str], 
     for row in control.store.unfinished():
         rows[row.name] = row
         _try(faults, _see, control, row, live)
+    for job_id in dict.fromkeys(row.gang for row in rows.values() if row.gang):
+        _try(faults, _expire_seat, control, job_id, live, rows)
     return live, rows
 
 
 def _expire(control: Control, job_id: str, live: Mapping[str, str]) -> None:
-    holder, ended = jobs.expire(control, job_id) or ("", None)
-    if holder and ended is not None:
-        _let_go(control, holder, ended, live)
+    expired = jobs.expire(control, job_id)
+    if expired is not None:
+        _lease_over(control, *expired, live)
+
+
+def _expire_seat(control: Control, job_id: str, live: Mapping[str, str], rows: dict[str, WorkerRow]) -> None:
+    expired = jobs.expire_seat(control, job_id)
+    if expired is not None:
+        _lease_over(control, *expired, live)
+        rows.update((each.name, each) for each in filter(None, map(control.store.worker, expired[0])))
+
+
+def _lease_over(control: Control, holders: list[str], ended: AttemptEnded, live: Mapping[str, str]) -> None:
+    """Those that held a lease which has expired let go of it. The wrappers of a gang's members say so themselves, where
+    they are."""
+    for holder in holders:
+        if holder and (len(holders) == 1 or holder not in live):
+            _let_go(control, holder, ended, live)
 
 
 def _see(control: Control, row: WorkerRow, live: Mapping[str, str]) -> None:
@@ -141,6 +156,8 @@ def _free_strays(
     for row in running:
         job, epoch = row.record.job, row.record.epoch
         found = control.store.job(job)
+        if found is not None and row.gang and row.name in live and seats.is_stopping(control, found, epoch):
+            continue  # it will say so itself
         if found is None or (found.record.phase, found.record.epoch) != ("leased", epoch):
             _let_go(control, row.name, AttemptEnded(control.now_ms(), job, epoch, LEASE_LOST, 0, -1), live)
 
@@ -167,7 +184,7 @@ def hears(control: Control, event: Any) -> None:
         ]
         changed = Write(
             store.tables.fleet,
-            {"key": STATE},
+            {"key": FLEET},
             sets={"state": packed(after), "version": version},
             appends={"outbox": outbox},
             condition="#v = :v",
@@ -185,11 +202,11 @@ def hears(control: Control, event: Any) -> None:
 def _read(control: Control) -> Item:
     """The fleet's item, made when there is none."""
     store = control.store
-    item = store.read(store.tables.fleet, {"key": STATE})
+    item = store.read(store.tables.fleet, {"key": FLEET})
     if item is None:
-        first: Item = {"key": STATE, "state": packed(Fleet()), "version": 0, "outbox": []}
+        first: Item = {"key": FLEET, "state": packed(Fleet()), "version": 0, "outbox": []}
         store.put_new(store.tables.fleet, first, "key")
-        return store.read(store.tables.fleet, {"key": STATE}) or first
+        return store.read(store.tables.fleet, {"key": FLEET}) or first
     return item
 
 
@@ -201,7 +218,7 @@ def perform_outbox(control: Control) -> None:
         control.store.write(
             Write(
                 control.store.tables.fleet,
-                {"key": STATE},
+                {"key": FLEET},
                 first_of="outbox",
                 condition="#o[0].#id = :id",
                 names={"#o": "outbox", "#id": "id"},
@@ -281,10 +298,9 @@ def observe(control: Control, counters: dict[str, Item]) -> Observation:
 
 def _class(control: Control, key: str, item: Item) -> ClassCount:
     spec = spec_of(item)
-    oldest_ms = -1
-    if int(item.get("queued", 0)) > 0:
-        first = control.store.first_sort(key)
-        oldest_ms = int(first.split("#")[1]) if first else -1
+    gangs = gangs_of(item)
+    parts = [index_of_class(key, size) for size in gangs] + ([key] if singles_of(item) > 0 else [])
+    firsts = [int(first.split("#")[1]) for first in map(control.store.first_sort, parts) if first]
     queued, work_ms, busy, booting, idle = (
         int(item.get(name, 0)) for name in ("queued", "queued_work_ms", "busy", "booting", "idle")
     )
@@ -298,10 +314,11 @@ def _class(control: Control, key: str, item: Item) -> ClassCount:
         spec.gpus,
         queued,
         work_ms,
-        oldest_ms,
+        min(firsts, default=-1),
         busy,
         booting,
         idle,
+        max(gangs, default=1),
     )
 
 

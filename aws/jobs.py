@@ -7,23 +7,27 @@ the job orders is performed after that write; each order may be performed twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aws import attempts, joins, licences, measures
-from aws.classes import class_of, merged, serves, shape_name, sort_key, work_left_ms
+from aws import attempts, joins, licences, measures, seats
+from aws.classes import GANGS, class_of, index_of, merged, serves, shape_name, sort_key, work_left_ms
 from aws.control import Control
-from aws.store import Item, JobRow, Write, packed
+from aws.store import Item, JobRow, WorkerRow, Write, packed
 from aws.translate import LATE, in_order
 from scheduler import job as job_role
 from scheduler.codec import encode
 from scheduler.commands import Delay, GiveUp, Queue, ReleaseDependants, SetTimer, Unqueue, command_id
 from scheduler.events import (
+    CHECKPOINTED,
+    DONE,
+    INTERRUPTED,
     LEASE_LOST,
     AttemptEnded,
     Claimed,
     DependencyFailed,
     DependencyMet,
+    JobClaimed,
     LeaseExpired,
     Submitted,
     TimerFired,
@@ -209,7 +213,7 @@ def _update(control: Control, row: JobRow, after: Job, commands: tuple[Any, ...]
 
 def place_of(job: Job, key: float) -> Item:
     """A job's place in the index of its class."""
-    return {"queue_class": class_of(job), "sort": sort_key(key, job.ticket.submit_ms, in_order(job.ticket.id))}
+    return {"queue_class": index_of(job), "sort": sort_key(key, job.ticket.submit_ms, in_order(job.ticket.id))}
 
 
 def _counters(control: Control, before: Job, after: Job) -> list[Write]:
@@ -237,13 +241,15 @@ def shape_of(job: Job, key: str) -> Item:
 
 
 def counts(job: Job, sign: int) -> Iterator[tuple[str, str, int]]:
-    """What a job adds to the counters of its class: (item, counter, by how much)."""
-    key = f"class#{class_of(job)}"
+    """What a job adds to the counters of its class, which count workers: (item, counter, by how much)."""
+    key, gang = f"class#{class_of(job)}", job.ticket.spec.gang
     if job.phase == "queued":
-        yield key, "queued", sign
-        yield key, "queued_work_ms", sign * work_left_ms(job)
+        yield key, "queued", sign * gang
+        yield key, "queued_work_ms", sign * gang * work_left_ms(job)
+        if gang > 1:
+            yield key, f"{GANGS}{gang}", sign
     elif job.phase == "leased":
-        yield key, "busy", sign
+        yield key, "busy", sign * gang
 
 
 # what a job orders --------------------------------------------------------------------------------------------------
@@ -265,17 +271,24 @@ def wake(control: Control, job: Job, identity: str) -> None:
         pool = control.pools.get(row.pool)
         if pool is None or row.record.phase != "idle" or not serves(pool, job.ticket.spec, job.purchase):
             continue
-        hinted = Write(
-            control.store.tables.workers,
-            {"worker": row.name},
-            removes=["idle_since"],
-            condition="attribute_exists(idle_since) AND #v = :v",
-            names={"#v": "version"},
-            values={"v": row.version},
-        )
-        if control.store.write(hinted):
-            control.hints.wake(row.name, identity)
+        if hint(control, row, identity):
             return
+
+
+def hint(control: Control, row: WorkerRow, identity: str) -> bool:
+    """Whether an idle worker was told that a job may wait: it has had no hint, and is as it was read."""
+    hinted = Write(
+        control.store.tables.workers,
+        {"worker": row.name},
+        removes=["idle_since"],
+        condition="attribute_exists(idle_since) AND #v = :v",
+        names={"#v": "version"},
+        values={"v": row.version},
+    )
+    if not control.store.write(hinted):
+        return False
+    control.hints.wake(row.name, identity)
+    return True
 
 
 def _tell(control: Control, job_id: str, earlier: str, *, done: bool) -> None:
@@ -296,9 +309,12 @@ def tell_of_array(control: Control, name: str, *, done: bool) -> None:
 
 
 # what the reaper finds ----------------------------------------------------------------------------------------------
-def expire(control: Control, job_id: str) -> tuple[str, AttemptEnded] | None:
-    """The lease of a job has expired, or its timer has come. Returns the worker that held the lease, and what it shall
-    hear if its instance is still there."""
+Expired = tuple[list[str], AttemptEnded]
+
+
+def expire(control: Control, job_id: str) -> Expired | None:
+    """The lease of a job has expired, or its timer has come. Returns the workers that held the lease, and what one
+    shall hear if its instance is still there."""
     row = control.store.job(job_id)
     now = control.now_ms()
     if row is None or int(row.item.get("lease_until_ms", now + 1)) > now:
@@ -311,15 +327,28 @@ def expire(control: Control, job_id: str) -> tuple[str, AttemptEnded] | None:
         if licences.look_again(control, row):
             wake(control, row.record, f"{job_id}/{row.version}/parked")
     elif row.record.phase == "leased":
-        epoch = row.record.epoch
-        hears(control, job_id, LeaseExpired(now, epoch, row.safe_ms))
-        return str(row.item.get("holder", "")), AttemptEnded(now, job_id, epoch, LEASE_LOST, 0, row.safe_ms)
+        return _lease_expired(control, row)
     elif "timer" in row.item:
         free = row.record.phase != "delayed" or licences.give_back(control, row)
         hears(control, job_id, TimerFired(now, str(row.item["timer"])))
         if not free:
             licences.remind(control, row)
     return None
+
+
+def expire_seat(control: Control, job_id: str) -> Expired | None:
+    """The lease of one member of a gang may have expired: then that of all has."""
+    row = control.store.job(job_id)
+    overdue = row is not None and seats.is_overdue(row, control.now_ms())
+    return _lease_expired(control, row) if row is not None and overdue else None
+
+
+def _lease_expired(control: Control, row: JobRow) -> Expired:
+    now, job_id, epoch = control.now_ms(), row.record.ticket.id, row.record.epoch
+    hears(control, job_id, LeaseExpired(now, epoch, row.safe_ms))
+    if seats.SEATS in row.item:
+        seats.stop(control, row)
+    return seats.workers_of(row.item), AttemptEnded(now, job_id, epoch, LEASE_LOST, 0, row.safe_ms)
 
 
 def renew(control: Control, job_id: str, epoch: int, safe_ms: int | None = None) -> bool:
@@ -337,23 +366,66 @@ def renew(control: Control, job_id: str, epoch: int, safe_ms: int | None = None)
     )
 
 
-def attempt_ended(control: Control, job_id: str, epoch: int, cause: str, exit_code: int, progress_ms: int) -> None:
-    """A worker reports; what the wrapper wrote last is what is safe, where the worker does not know better."""
+def attempt_ended(
+    control: Control, job_id: str, epoch: int, cause: str, exit_code: int, progress_ms: int, worker: str = ""
+) -> None:
+    """A worker reports, of a gang the one that is named; what the wrapper wrote last is what is safe, where the worker
+    does not know better."""
     row = control.store.job(job_id)
     if row is None:
         return
+    gang = seats.SEATS in row.item
+    if gang and not seats.tells(control, row, worker, epoch, cause):
+        return
+    if gang and cause == CHECKPOINTED and seats.is_noticed(control, row):
+        cause = INTERRUPTED  # the member that was told to go may not be the first to report
     safe_ms = max(progress_ms, row.safe_ms) if row.record.epoch == epoch else progress_ms
     hears(control, job_id, AttemptEnded(control.now_ms(), job_id, epoch, cause, exit_code, safe_ms))
+    if gang and cause != DONE:
+        seats.stop(control, row, but=worker)
+
+
+# claims -------------------------------------------------------------------------------------------------------------
+def waits(row: JobRow) -> bool:
+    """Whether it may be claimed."""
+    return row.record.phase == "queued" and licences.PARKED not in row.item
+
+
+def answer_of(control: Control, leased: Job, pool: Item) -> JobClaimed:
+    """What a worker hears whose claim is written; `pool` is the item of its counters."""
+    ticket = leased.ticket
+    return JobClaimed(
+        control.now_ms(),
+        ticket.id,
+        leased.epoch,
+        leased.progress_ms,
+        ticket.estimate_ms,
+        ticket.spec.timeout_ms,
+        ticket.spec.checkpointable,
+        mtbf_ms(pool),
+    )
+
+
+def mtbf_ms(item: Item) -> int:
+    """Time of the instances of a pool that have ended for each that EC2 took; 0 while it took none."""
+    taken = int(item.get("interruptions", 0))
+    return int(item.get("worker_ms", 0)) // taken if taken else 0
+
+
+def price_of(control: Control, pool: str, counters: Mapping[str, Item]) -> float:
+    """What an instance of a pool costs in an hour, by the items of the counters."""
+    item = counters.get(f"pool#{pool}", {})
+    return float(item.get("usd_per_hour", control.pools[pool].on_demand_usd_per_hour))
 
 
 def claim_writes(
-    control: Control, row: JobRow, worker: str, pool: str = "", usd_per_hour: float = 0.0
+    control: Control, row: JobRow, worker: str, pool: str = "", usd_per_hour: float = 0.0, more: Mapping[str, Any] = {}
 ) -> tuple[Job, Claimed, list[Write]] | None:
     """(the leased record, the event, its writes) if the job can be claimed now."""
     now, epoch = control.now_ms(), row.record.epoch + 1
     event = Claimed(now, worker)
     claim = {"holder": worker, "lease": "1", "lease_until_ms": now + control.policy.settings.lease_ms,
              "safe_ms": row.record.progress_ms, "attempts": int(row.item.get("attempts", 0)) + 1,
-             **attempts.begun(row.item, epoch, now, worker, pool, usd_per_hour)}  # fmt: skip
+             **attempts.begun(row.item, epoch, now, worker, pool, usd_per_hour), **more}  # fmt: skip
     after, _, writes = stepped(control, row, event, claim)
     return None if after.epoch == row.record.epoch else (after, event, writes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from aws.checkout import Held
-from aws.classes import class_of, work_left_ms
+from aws.classes import GANGS, class_of, work_left_ms
 from aws.control import Control
 from aws.store import Item, JobRow, Write
 
@@ -175,5 +175,7 @@ def look_again(control: Control, row: JobRow) -> bool:
 
 def _counted(control: Control, row: JobRow, sign: int) -> Write:
     """What waits in the class, without this job or with it."""
-    work_ms = sign * work_left_ms(row.record)
-    return control.store.counted(f"class#{class_of(row.record)}", queued=sign, queued_work_ms=work_ms)
+    gang = row.record.ticket.spec.gang
+    work_ms = sign * gang * work_left_ms(row.record)
+    gangs = {f"{GANGS}{gang}": sign} if gang > 1 else {}
+    return control.store.counted(f"class#{class_of(row.record)}", queued=sign * gang, queued_work_ms=work_ms, **gangs)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aws import jobs, joins, workers
+from aws import jobs, joins, seats, workers
 from aws.control import Control
-from aws.store import Item, WorkerRow, Write, packed, unpacked
+from aws.store import FLEET, SWITCH, Item, WorkerRow, Write, packed, unpacked
 from aws.translate import task_id
 from scheduler.commands import Checkpoint
 from scheduler.events import RELEASED, AttemptEnded, Cancelled, StopOrdered
 from scheduler.fleet import Fleet
 
-FLEET = "fleet"  # the item of the fleet's record
-SWITCH = "switch"  # the item of the fleet table: `drains`, and since when
 _STOPPABLE = frozenset({"booting", "claiming", "idle", "running"})
 
 
@@ -22,9 +20,10 @@ def cancel(control: Control, job_id: str) -> str:
     after = jobs.hears(control, job_id, Cancelled(control.now_ms()))
     if after is None:
         return _cancel_array(control, job_id)
-    holder = control.store.worker(str(after.item["holder"])) if "holder" in after.item else None
-    if after.record.phase == "cancelled" and holder is not None and (holder.record.job == job_id or holder.inbox):
-        _let_go(control, job_id, after.record.epoch - 1, holder)  # a cancelled job has taken a new epoch
+    for name in seats.workers_of(after.item) if after.record.phase == "cancelled" and "holder" in after.item else ():
+        holder = control.store.worker(name)
+        if holder is not None and (holder.record.job == job_id or holder.inbox):
+            _let_go(control, job_id, after.record.epoch - 1, holder)  # a cancelled job has taken a new epoch
     return after.record.phase
 
 

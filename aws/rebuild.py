@@ -11,16 +11,16 @@ All of it may be done twice, and on a stack that runs.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from aws import jobs, joins, workers
-from aws.classes import class_of, merged
+from aws import jobs, joins, seats, workers
+from aws.classes import GANGS, class_of, merged
 from aws.control import Control, Results
-from aws.operate import FLEET
-from aws.store import Item, JobRow, WorkerRow, Write, packed, worker_row
+from aws.store import FLEET, Item, JobRow, WorkerRow, Write, packed, worker_row
 from scheduler.events import DONE, AttemptEnded, Claimed, LeaseExpired, Lost, Submitted, TimerFired
 from scheduler.fleet import Fleet
 from scheduler.worker import Badge, Worker
@@ -29,7 +29,7 @@ APART = 1_000  # epochs between a restored job's and its next: more than it can 
 HOLDER = "rebuild"  # who holds a job that is found to be done
 _PASSES = 5  # of the counters, each until nothing is wrong
 _COUNTERS = {"class#": ("queued", "queued_work_ms", "busy", "booting", "idle"), "pool#": ("booting", "busy", "idle")}
-_LOG = "log.txt"
+_OF_ATTEMPT = re.compile(r"(rank-[0-9]+/)?log\.txt")
 _LONGEST_NAME = 800  # of a job in a key, of which S3 allows 1,024 bytes
 Counters = dict[str, dict[str, int]]
 
@@ -66,16 +66,16 @@ class S3Results:
         """The same for other buckets."""
         return S3Results(self._client, buckets, self._prefix)
 
-    def ends(self, job_id: str) -> Mapping[int, str]:
-        found = {}
+    def ends(self, job_id: str, members: int = 1) -> Mapping[int, str]:
+        logs: dict[int, list[str]] = {}
         for root in folders_of(self._prefix, job_id):
             for bucket in self._buckets:
                 for key in self._keys(bucket, root):
                     epoch, _, name = key[len(root) :].partition("/")
-                    if name == _LOG and epoch.isdigit():
+                    if epoch.isdigit() and _OF_ATTEMPT.fullmatch(name):
                         kept = self._client.head_object(Bucket=bucket, Key=key)["Metadata"]
-                        found[int(epoch)] = str(kept.get("cause", ""))
-        return found
+                        logs.setdefault(int(epoch), []).append(str(kept.get("cause", "")))
+        return {epoch: _end_of(causes, members) for epoch, causes in logs.items()}
 
     def holds(self, prefix: str) -> bool:
         return any(True for bucket in self._buckets for _ in self._keys(bucket, prefix))
@@ -83,6 +83,12 @@ class S3Results:
     def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return (found["Key"] for page in pages for found in page.get("Contents", ()))
+
+
+def _end_of(causes: list[str], members: int) -> str:
+    """How an attempt ended: well, if all of its members did."""
+    bad = [cause for cause in causes if cause != DONE]
+    return bad[0] if bad else DONE if len(causes) == members else ""
 
 
 def folders_of(prefix: str, job_id: str) -> list[str]:
@@ -151,12 +157,12 @@ def _worker(control: Control, name: str, pool: str) -> Worker:
 
 def _holders(control: Control) -> dict[str, JobRow]:
     """Worker -> the job that it holds."""
-    found = {}
+    found: dict[str, JobRow] = {}
     for item in control.store.items(control.store.tables.jobs):
         if item.get("phase") == "leased" and item.get("holder"):
             row = control.store.job(str(item["job_id"]))
             if row is not None:
-                found[str(item["holder"])] = row
+                found |= dict.fromkeys(seats.workers_of(row.item), row)
     return found
 
 
@@ -180,6 +186,8 @@ def _adopt(control: Control, live: Mapping[str, str], holders: Mapping[str, JobR
             "worker": name, "state": packed(state), "version": generation, "inbox": [], "outbox": [], "pool": pool,
             "serves": class_of(job), "counted": "busy", "requested_ms": now, "changed_ms": now,
         }  # fmt: skip
+        if seats.SEATS in held.item:
+            item["gang"] = job.ticket.id
         done.adopted += control.store.put_new(control.store.tables.workers, item, "worker")
         control.executions.start(name, generation)
 
@@ -202,8 +210,10 @@ def _mend(control: Control, job_id: str, live: Mapping[str, str], done: Rebuilt)
     match job.phase:
         case "new":
             jobs.hears(control, job_id, Submitted(now))
-        case "leased" if row.item.get("holder") not in live or "lease" not in row.item:
+        case "leased" if "lease" not in row.item or any(name not in live for name in seats.still_running(row.item)):
             jobs.hears(control, job_id, LeaseExpired(now, job.epoch, row.safe_ms))
+            if seats.SEATS in row.item:
+                seats.stop(control, row)
             done.requeued += 1
         case "delayed" if "timer" not in row.item:
             jobs.hears(control, job_id, TimerFired(now, jobs.DELAY))
@@ -235,7 +245,7 @@ def _catch_up(control: Control, job_id: str, results: Results, done: Rebuilt) ->
     row = control.store.job(job_id)
     if row is None or row.record.phase in jobs.FINAL:
         return
-    ends = results.ends(job_id)
+    ends = results.ends(job_id, row.record.ticket.spec.gang)
     if DONE in ends.values():
         _complete(control, job_id)
         done.found_done += 1
@@ -319,7 +329,11 @@ def _wanted(control: Control) -> tuple[Counters, dict[str, Item]]:
 def _differences(before: Mapping[str, Item], wanted: Counters) -> Counters:
     found: Counters = {}
     for key in {*before, *wanted}:
-        for name in next((names for prefix, names in _COUNTERS.items() if key.startswith(prefix)), ()):
+        gangs = {name for item in (before.get(key, {}), wanted.get(key, {})) for name in item if name.startswith(GANGS)}
+        for name in (
+            *next((names for prefix, names in _COUNTERS.items() if key.startswith(prefix)), ()),
+            *sorted(gangs),
+        ):
             by = wanted.get(key, {}).get(name, 0) - int(before.get(key, {}).get(name, 0))
             if by > 0 or (
                 by and name != "booting"

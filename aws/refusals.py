@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aws.package import check_user_source
+from aws.translate import MOST_SEATS
 from scheduler.observation import NOT_HAD, SOURCES
 from scheduler.policies.order.easy import CENTRAL_ONLY
 from scheduler.policy import NOTHING_NEEDED, POINTS
@@ -86,8 +87,8 @@ def _not_built(scenario: Scenario, composed: Composed, number: int) -> Iterator[
         yield ("capacity", "licences"), "licences"
     for name in ("classes", "jobs_list"):
         for place, shape in enumerate(getattr(scenario.workload, name, None) or ()):
-            if shape.gang > 1:
-                yield ("workload", name, place, "gang"), "gangs"
+            if shape.gang > MOST_SEATS:
+                yield ("workload", name, place, "gang"), f"gangs of more than {MOST_SEATS} workers"
             if getattr(shape, "stop_on_first_success", False):
                 yield ("workload", name, place, "stop_on_first_success"), "arrays that stop with their first success"
 

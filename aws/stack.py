@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aws.joins import TASKS
-from aws.operate import FLEET, SWITCH
-from aws.store import Tables
+from aws.store import FLEET, SWITCH, Tables
 from aws.translate import BadMessage, Submission, from_message, in_order, task_id
 from spotbed.errors import InputError, OutsideError, Problem
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -23,6 +25,8 @@ from scheduler.worker import Worker
 Item = dict[str, Any]
 _TO, _FROM = TypeSerializer(), TypeDeserializer()
 BATCH = 100  # items that BatchGetItem takes (API reference)
+FLEET = "fleet"  # the item of the fleet's record
+SWITCH = "switch"  # the item of the fleet table: `drains`, and since when
 PAGE = 25  # items of a page of the index; a claim reads no more than one page of each class
 
 
@@ -80,6 +84,7 @@ class WorkerRow:
     requested_ms: int = 0
     changed_ms: int = 0
     token: str = ""
+    gang: str = ""  # the job that it runs together with others
 
     @property
     def pool(self) -> str:
@@ -206,17 +211,21 @@ class Store:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def strike(self, table: str, key: Item, name: str, member: str) -> int:
-        """Take a member out of a set; how many are left."""
-        left = self._client.update_item(
-            TableName=table,
-            Key=_item(key),
-            UpdateExpression="DELETE #n :m",
-            ExpressionAttributeNames={"#n": name},
-            ExpressionAttributeValues=_item({":m": {member}}),
-            ReturnValues="ALL_NEW",
-        )["Attributes"]
-        return len(_value(left).get(name, ()))
+    def strike(self, table: str, key: Item, name: str, member: str, holds: Mapping[str, Any] = {}) -> int:
+        """Take a member out of a set; how many are left, or -1 when an attribute is not what it is said to be."""
+        request: Item = {
+            "UpdateExpression": "DELETE #n :m",
+            "ExpressionAttributeNames": {"#n": name} | {f"#{each}": each for each in holds},
+            "ExpressionAttributeValues": _item({":m": {member}} | {f":{each}": value for each, value in holds.items()}),
+        }
+        if holds:
+            request["ConditionExpression"] = " AND ".join(f"#{each} = :{each}" for each in holds)
+        try:
+            left = self._client.update_item(TableName=table, Key=_item(key), ReturnValues="ALL_NEW", **request)
+        except ClientError as error:
+            _refused(error)
+            return -1
+        return len(_value(left["Attributes"]).get(name, ()))
 
     # jobs -----------------------------------------------------------------------------------------------------------
     def job(self, job_id: str) -> JobRow | None:
@@ -329,6 +338,20 @@ class Store:
             values={"id": event_id},
         )
 
+    def joined(self, row: WorkerRow, event_id: str, event: str, job_id: str, *, claims: bool) -> Write:
+        """The same for a member of a gang: the one that claims it, or an idle one that is as it was read."""
+        answer = self.appended(row.name, event_id, event)
+        if claims:
+            return replace(answer, sets={"gang": job_id})
+        return replace(
+            answer,
+            sets={"gang": job_id},
+            removes=["idle_since"],
+            condition=f"{answer.condition} AND attribute_exists(#s) AND #v = :v AND size(#i) = :zero",
+            names={**answer.names, "#s": "idle_since", "#v": "version", "#i": "inbox"},
+            values={**answer.values, "v": row.version, "zero": 0},
+        )
+
     def park(self, worker: str, token: str) -> bool:
         """Keep the token if the inbox is empty; False when something has come meanwhile."""
         return self.write(
@@ -375,9 +398,11 @@ class Store:
             yield from self._workers([item["worker"] for item in found])
 
     def idle(self) -> Iterator[WorkerRow]:
-        """Workers that are idle and have had no hint, those that have idled longest first."""
+        """Workers that are idle and have had no hint, those that have idled longest first, and by name those that have
+        idled as long."""
         found = self.query(self.tables.workers, "by_idle", "#c = :c", {":c": "idle"}, {"#c": "counted"})
-        return filter(None, (self.worker(item["worker"]) for item in found))
+        for _, same in groupby(found, key=itemgetter("idle_since")):
+            yield from filter(None, map(self.worker, sorted(item["worker"] for item in same)))
 
     def _workers(self, names: Sequence[str]) -> Iterator[WorkerRow]:
         """The rows of these workers as they were just now (reads of half the price), in this order."""
@@ -419,6 +444,7 @@ def worker_row(item: Item) -> WorkerRow:
         int(item.get("requested_ms", 0)),
         int(item.get("changed_ms") or item.get("requested_ms", 0)),
         str(item.get("token", "")),
+        str(item.get("gang", "")),
     )
 
 

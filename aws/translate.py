@@ -27,6 +27,9 @@ _BEYOND = f"is beyond what is kept ({SMALLEST:g} to {LARGEST:g})"
 LEAD_MS = 120_000  # EC2's interruption notice (User Guide, "Spot Instance interruption notices")
 _GONE = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 _OLD = frozenset({"job_id", "retry", "job_success_string", "ssm_document", "commands"})
+# A claim writes the job, the counters of its class and each member of a gang in one transaction, and DynamoDB takes 100
+# items in one (developer guide, "Managing complex workflows with DynamoDB transactions").
+MOST_SEATS = 98
 _STOCK_DOCUMENTS = frozenset({"AWS-RunShellScript", "AWS-RunPowerShellScript"})
 
 
@@ -35,7 +38,7 @@ _BODY = ("success_string", "bucket", "inputs", "outputs", "output_prefix", "work
 _OURS = frozenset(
     {
         *("id", "commands", "array", "vcpus", "memory", "gpus", "priority", "tenant", "retries", "checkpointable"),
-        *("timeout", "deadline", "estimate", "late_penalty", "after", "licences"),
+        *("timeout", "deadline", "estimate", "late_penalty", "after", "licences", "gang"),
         *_BODY,
     }
 )
@@ -240,6 +243,7 @@ def _ours(message: dict[str, Any], now_ms: int, defaults: Defaults) -> Submissio
         checkpointable=_yes_or_no(message, "checkpointable"),
         timeout_ms=_ms(message, "timeout", defaults.timeout_ms),
         licences=_licences(message.get("licences", {})),
+        gang=_gang(message.get("gang", 1)),
     )
     deadline_ms = _ms(message, "deadline", -1)
     ticket = Ticket(job_id, spec, now_ms, _ms(message, "estimate", -1), -1 if deadline_ms < 0 else now_ms + deadline_ms)
@@ -277,6 +281,13 @@ def _array(message: Mapping[str, Any]) -> int:
             f"array: {count} jobs, and one message may be {LARGEST_ARRAY:,}: send several, each with its id"
         )
     return count
+
+
+def _gang(given: Any) -> int:
+    """On how many workers at once."""
+    if type(given) is not int or not 1 <= given <= MOST_SEATS:
+        raise BadMessage(f"gang: a whole number from 1 to {MOST_SEATS}, not {given!r}")
+    return given
 
 
 def _licences(given: Any) -> tuple[tuple[str, int], ...]:

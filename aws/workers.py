@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aws import jobs, licences
+from aws import gangs, jobs, licences, seats
 from aws.classes import merged, served_by
 from aws.control import OWN, Control
 from aws.store import PAGE, Item, JobRow, WorkerRow, Write, packed, unpacked
@@ -30,9 +30,9 @@ from scheduler.commands import (
     Stop,
     command_id,
 )
-from scheduler.events import DONE, JobClaimed, Lost, NothingToClaim, TimerFired
+from scheduler.events import DONE, Lost, NothingToClaim, TimerFired
 from scheduler.policy import RankView
-from scheduler.worker import BOOT, Badge, Worker
+from scheduler.worker import BOOT, GATHER, Badge, Worker
 
 # Which counter a worker is in, by its phase; one that claims or leaves stays where it was.
 COUNTED = {"booting": "booting", "idle": "idle", "running": "busy", "noticed": "busy", "draining": "busy",
@@ -179,8 +179,10 @@ def _state(
     timer = next((each for each in commands if isinstance(each, SetTimer)), None)
     if timer is not None:
         sets |= {"timer_name": timer.name, "timer_ms": control.now_ms() + timer.after_ms}
-    elif not event_id or any(isinstance(each, Claim | Stop) for each in commands):
+    elif not event_id or any(isinstance(each, Claim | Start | Stop) for each in commands):
         removes += ["timer_name", "timer_ms"]
+    if row.gang and not state.job:
+        removes.append("gang")
     if state.generation != row.record.generation:
         removes.append("heard")  # what is late by a whole execution is fenced by the core
     return Write(
@@ -228,15 +230,14 @@ def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> No
             if not control.target.start(row, command):  # the instance is gone
                 deliver(control, row.name, f"{identity}/refused", packed(Lost(control.now_ms())))
         case Complete():
-            jobs.attempt_ended(control, command.job, command.epoch, DONE, 0, -1)
+            jobs.attempt_ended(control, command.job, command.epoch, DONE, 0, -1, row.name)
         case Fail():
-            jobs.attempt_ended(
-                control, command.job, command.epoch, command.cause, command.exit_code, command.progress_ms
-            )
+            ended = command.cause, command.exit_code, command.progress_ms
+            jobs.attempt_ended(control, command.job, command.epoch, *ended, row.name)
         case Release():
-            jobs.attempt_ended(control, command.job, command.epoch, command.cause, 0, command.progress_ms)
+            jobs.attempt_ended(control, command.job, command.epoch, command.cause, 0, command.progress_ms, row.name)
         case Checkpoint():
-            control.target.checkpoint(row, command)
+            seats.checkpoint(control, row, command)
         case Stop():
             _stop(control, row, command.reason)
         case Protect():
@@ -244,7 +245,7 @@ def perform(control: Control, row: WorkerRow, identity: str, command: Any) -> No
         case RollOver():
             control.executions.start(row.name, command.generation)
         case SetTimer():
-            pass  # written with the record
+            _timer_is_set(control, row, identity, command)
         case _:
             raise NotImplementedError(command)
 
@@ -255,11 +256,20 @@ def _stop(control: Control, row: WorkerRow, reason: str) -> None:
         deliver(control, row.name, f"{row.name}/gone", packed(Lost(control.now_ms())))
 
 
+def _timer_is_set(control: Control, row: WorkerRow, identity: str, command: SetTimer) -> None:
+    """The timer was written with the record; who waits for a gang looks who else does."""
+    if command.name == GATHER:
+        gangs.look_around(control, row, identity)
+
+
 def claim(control: Control, row: WorkerRow, identity: str) -> None:
     """Take the first job that this worker can run, in one transaction with the answer in its inbox."""
-    pool, hook_answers = control.pools[row.pool], True
-    for queue_class in served_by(pool, control.store.counters()):
-        for found in _first_jobs(control, queue_class):
+    pool, counters, hook_answers = control.pools[row.pool], control.store.counters(), True
+    gang = gangs.look(control, row, identity, counters)
+    if gang.settled:
+        return
+    for queue_class in served_by(pool, counters):
+        for found in _first_jobs(control, queue_class, gang.limit):
             if found.record.ticket.spec.licences:
                 if not hook_answers:
                     continue
@@ -269,59 +279,41 @@ def claim(control: Control, row: WorkerRow, identity: str) -> None:
                     continue
             if _claimed(control, row, identity, found):
                 return
-    answer = packed(NothingToClaim(control.now_ms()))
+    answer = packed(NothingToClaim(control.now_ms(), gang.gathers))
     control.store.append_event(row.name, identity, answer)
 
 
-def _first_jobs(control: Control, queue_class: str) -> Iterator[JobRow]:
-    """The first jobs that wait in a class, as the order policy ranks them if it does; else in the order of the index,
-    and each is read when its turn comes."""
+def _first_jobs(control: Control, queue_class: str, limit: str) -> Iterator[JobRow]:
+    """The first jobs that wait in a class, none of them behind `limit`, as the order policy ranks them if it does; else
+    in the order of the index, and each is read when its turn comes."""
     order: Any = control.policy.order
     rank = getattr(order, "rank", None)
     names = control.store.candidates(queue_class, PAGE if rank is None else order.first)
-    rows = (row for row in map(control.store.job, names) if row is not None and _waits(row))
+    rows = (row for row in map(control.store.job, names) if row is not None and jobs.waits(row))
+    rows = (row for row in rows if not limit or row.item["sort"] <= limit)
     if rank is None:
         yield from rows
         return
     by_id = {row.record.ticket.id: row for row in rows}
-    jobs = [row.record for row in by_id.values()]
-    ranked = rank(RankView(control.now_ms()), jobs) if len(jobs) > 1 else jobs
+    records = [row.record for row in by_id.values()]
+    ranked = rank(RankView(control.now_ms()), records) if len(records) > 1 else records
     yield from (by_id[job.ticket.id] for job in ranked)
-
-
-def _waits(row: JobRow) -> bool:
-    return row.record.phase == "queued" and licences.PARKED not in row.item
 
 
 def _claimed(control: Control, row: WorkerRow, identity: str, found: JobRow) -> bool:
     """Whether the claim is settled: the job is this worker's, or an earlier try has had its answer."""
-    pool = control.store.read(control.store.tables.fleet, {"key": f"pool#{row.pool}"}) or {}
-    price = float(pool.get("usd_per_hour", control.pools[row.pool].on_demand_usd_per_hour))
+    key = f"pool#{row.pool}"
+    pool = control.store.read(control.store.tables.fleet, {"key": key}) or {}
+    price = jobs.price_of(control, row.pool, {key: pool})
     claimed = jobs.claim_writes(control, found, row.name, row.pool, price)
     if claimed is None:
         return False
     leased, event, writes = claimed
-    ticket = leased.ticket
-    answer = JobClaimed(
-        control.now_ms(),
-        ticket.id,
-        leased.epoch,
-        leased.progress_ms,
-        ticket.estimate_ms,
-        ticket.spec.timeout_ms,
-        ticket.spec.checkpointable,
-        mtbf_ms(pool),
-    )
+    answer = jobs.answer_of(control, leased, pool)
     if control.store.write(*writes, control.store.appended(row.name, identity, packed(answer))):
         jobs.written(control, found, leased, event, ())
         return True
-    if ticket.spec.licences:
-        licences.lost_claim(control, ticket.id, leased.epoch, row.name)
+    if leased.ticket.spec.licences:
+        licences.lost_claim(control, leased.ticket.id, leased.epoch, row.name)
     again = control.store.worker(row.name)
     return again is None or again.version != row.version or any(each == identity for each, _ in again.inbox)
-
-
-def mtbf_ms(item: Item) -> int:
-    """Time of the instances of a pool that have ended for each that EC2 took; 0 while it took none."""
-    taken = int(item.get("interruptions", 0))
-    return int(item.get("worker_ms", 0)) // taken if taken else 0

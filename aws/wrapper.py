@@ -24,6 +24,7 @@ import mmap
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -31,7 +32,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -49,6 +50,7 @@ LARGEST_SMALL = 65_536  # bytes that are read of a file of metrics or progress
 REPORT_FOR_LEASES = 12  # how long an end that nobody hears keeps its job (assumed)
 LOOK_EVERY_S = 0.25  # at signals, files and the time limit; the end of the job is seen at once
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "SystemRoot", "ComSpec", "TEMP")
+ELSEWHERE = ("192.0.2.1", 9)  # an address of nobody (RFC 5737)
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _WINDOWS = os.name == "nt"
 
@@ -97,14 +99,28 @@ def job_prefix(prefix: str, job: str) -> str:
     return f"{prefix}jobs/{name}/"
 
 
-def attempt_folder(work_root: str, job: str, epoch: int) -> Path:
-    """Where on the instance everything of an attempt is kept."""
-    return Path(work_root) / f"{hashlib.sha256(job.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}-{epoch}"
+def attempt_folder(work_root: str, order: argparse.Namespace) -> Path:
+    """Where on the instance everything of an attempt is kept, apart from what other workers on it run."""
+    name = f"{order.worker}\0{order.job}".encode("utf-8", "surrogatepass")
+    return Path(work_root) / f"{hashlib.sha256(name).hexdigest()[:32]}-{order.epoch}"
 
 
-def checkpoint_order(work_root: str, job: str, epoch: int) -> Path:
+def checkpoint_order(work_root: str, order: argparse.Namespace) -> Path:
     """The file that tells an attempt to leave. It lies beside its folder, since it may come before the attempt does."""
-    return attempt_folder(work_root, job, epoch).with_suffix(".leave")
+    return attempt_folder(work_root, order).with_suffix(".leave")
+
+
+def own_address(config: Config, worker: str) -> str:
+    """Where the other members of a gang reach this instance: its private address, or its name on a stack of one
+    machine."""
+    if config.endpoint_url:
+        return worker
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)  # sends nothing
+            return str(probe.getsockname()[0])
+        except OSError:  # there is no way out of this network
+            return socket.gethostbyname(socket.gethostname())
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -174,11 +190,16 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 # the lease ------------------------------------------------------------------------------------------------------------
 class Lease:
-    """The job's item while it is ours: epoch and holder are the condition of every write."""
+    """The job's item while it is ours: epoch and holder are the condition of every write.
+
+    A gang has a seat for each rank. That of the first holds the job's lease; the others renew their own, and what they
+    write stands on the condition that they are members.
+    """
 
     def __init__(self, client: Any, config: Config, order: argparse.Namespace) -> None:
         self._client, self._config, self._order = client, config, order
         self._renewed_s = time.monotonic()
+        self.rank, self.size = 0, 1
         self.lost = threading.Event()
         self.ended = threading.Event()
 
@@ -191,21 +212,36 @@ class Lease:
     def item(self) -> dict[str, Any]:
         """The job's item, if we hold it. Raises LeaseLost."""
         item = self.read(self._order.job)
-        held = (item.get("phase"), item.get("epoch"), item.get("holder"))
-        if held != ("leased", str(self._order.epoch), self._order.worker):
+        seats = item.get("seats", {})
+        members = [seats[str(rank)]["M"]["worker"]["S"] for rank in range(len(seats))] or [item.get("holder")]
+        held, self.size = (item.get("phase"), item.get("epoch")), len(members)
+        if held != ("leased", str(self._order.epoch)) or self._order.worker not in members:
             raise LeaseLost
+        self.rank = members.index(self._order.worker)
         return item
 
     def write(self, **values: dict[str, Any]) -> None:
         """Set attributes (as DynamoDB types them). Raises LeaseLost."""
+        self._set({name: f"#{name}" for name in values}, values, {f"#{name}": name for name in values})
+
+    def sit(self, **values: dict[str, Any]) -> None:
+        """Set attributes of our seat. Raises LeaseLost."""
+        names = {f"#{name}": name for name in values} | {"#seats": "seats", "#rank": str(self.rank)}
+        self._set({name: f"#seats.#rank.#{name}" for name in values}, values, names)
+
+    def _set(self, paths: dict[str, str], values: dict[str, Any], names: dict[str, str]) -> None:
         ours = {":epoch": {"N": str(self._order.epoch)}, ":leased": {"S": "leased"}, ":us": {"S": self._order.worker}}
+        is_ours, mine = "#h = :us", {"#h": "holder"}
+        if self.rank:
+            is_ours = "#seats.#rank.#h = :us"
+            mine = {"#seats": "seats", "#rank": str(self.rank), "#h": "worker"}
         try:
             self._client.update_item(
                 TableName=self._config.jobs_table,
                 Key={"job_id": {"S": self._order.job}},
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-                ConditionExpression="#e = :epoch AND #p = :leased AND #h = :us",
-                ExpressionAttributeNames={"#e": "epoch", "#p": "phase", "#h": "holder"} | {f"#{n}": n for n in values},
+                UpdateExpression="SET " + ", ".join(f"{path} = :{name}" for name, path in paths.items()),
+                ConditionExpression=f"#e = :epoch AND #p = :leased AND {is_ours}",
+                ExpressionAttributeNames={"#e": "epoch", "#p": "phase"} | mine | names,
                 ExpressionAttributeValues={f":{name}": value for name, value in values.items()} | ours,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
@@ -215,8 +251,17 @@ class Lease:
     def renew(self) -> None:
         """Live for one more lease. Raises LeaseLost."""
         asked_s = time.monotonic()
-        self.write(lease_until_ms={"N": str(int(time.time() * 1000) + self._config.lease_ms)})
+        until_ms = {"N": str(int(time.time() * 1000) + self._config.lease_ms)}
+        if self.rank:
+            self.sit(until_ms=until_ms)
+        else:
+            self.write(lease_until_ms=until_ms)
         self._renewed_s = asked_s
+
+    def seats(self) -> list[dict[str, Any]]:
+        """The seats of the gang by rank, as DynamoDB types their attributes. Raises LeaseLost."""
+        seats = self.item()["seats"]
+        return [seats[str(rank)]["M"] for rank in range(self.size)]
 
     def ask(self) -> None:
         """Renew now, if the table answers: of a job that was cancelled nothing is worth a grace. Raises LeaseLost."""
@@ -327,7 +372,8 @@ class Attempt:
 
     def __init__(self, order: argparse.Namespace, config: Config) -> None:
         self.order, self.config = order, config
-        self.folder = attempt_folder(config.work_root, order.job, order.epoch)
+        self.folder = attempt_folder(config.work_root, order)
+        self.hosts: list[str] = []  # of the members of a gang, by rank
         self.work = self.cwd = self.folder / "work"
         self.kept = self.folder / "checkpoint"
         self.log, self.metrics = self.folder / "output.log", self.folder / "work" / ".spotbed-metrics.json"
@@ -346,24 +392,36 @@ class Attempt:
         try:
             item = self.lease.item()
             self.folder.mkdir(mode=0o711, parents=True)
-        except (FileExistsError, LeaseLost):
-            note("the lease is not ours, or this attempt has been started already: nothing is run")
+        except FileExistsError:
+            note("this attempt has been started already: nothing is run")
             return LOST
+        except LeaseLost:
+            return self._stopped()
         threading.Thread(target=self.lease.keep, daemon=True).start()
         try:
             return self._run(item)
         except LeaseLost:
-            note("the lease is lost: nothing is reported")
-            return LOST
+            return self._stopped()
         finally:
             self.lease.ended.set()
             for path in (self.work, self.kept):  # the folder stays: it says that this attempt has been started
                 shutil.rmtree(path, ignore_errors=True)
             self.log.unlink(missing_ok=True)  # it lies in the bucket; an instance runs thousands of jobs
-            checkpoint_order(self.config.work_root, self.order.job, self.order.epoch).unlink(missing_ok=True)
+            checkpoint_order(self.config.work_root, self.order).unlink(missing_ok=True)
+
+    def _stopped(self) -> int:
+        """The job is not ours any more. Of a gang it may be another member that has ended: our worker waits for us."""
+        note("the lease is lost: nothing of it is reported to the job")
+        if self.lease.size > 1:
+            with contextlib.suppress(*_outside()):
+                self._keep_log(INTERRUPTED)
+            self._report(INTERRUPTED, 0, self.safe_ms, held=False)
+        return LOST
 
     def _run(self, item: dict[str, Any]) -> int:
         self.lease.renew()
+        if self.lease.rank:
+            self.prefix = f"{self.prefix}rank-{self.lease.rank}/"
         self.base_ms = self.safe_ms = int(item.get("safe_ms", 0))
         self.saved = item.get("checkpoint", "")
         body = json.loads(item["body"])
@@ -380,8 +438,11 @@ class Attempt:
         """(cause, exit code); what we ourselves could not do is a failure with a code of its own."""
         try:
             self._prepare(body)
+            leaves = self._gather() if self.lease.size > 1 else ""
+            if leaves:
+                return leaves, 0
             cause, exit_code = self._run_commands(body)
-            if cause == DONE:
+            if cause == DONE and not self.lease.rank:
                 self._send_outputs(body)
             return cause, exit_code
         except Failed as failure:
@@ -454,7 +515,7 @@ class Attempt:
         limit_s = float(body.get("timeout_s") or 0)
         deadline_s = time.monotonic() + limit_s if limit_s > 0 else float("inf")
         environment = self._environment(body)
-        wanted = str(body.get("success_string") or "").encode("utf-8", "surrogatepass")
+        wanted = str((not self.lease.rank and body.get("success_string")) or "").encode("utf-8", "surrogatepass")
         began_s = time.monotonic()
         cause, exit_code = self._run_script(self._script(body["commands"]), environment, deadline_s)
         self.worked_ms = self.base_ms + int((time.monotonic() - began_s) * 1000)
@@ -487,6 +548,17 @@ class Attempt:
             "SPOTBED_CHECKPOINT_EVERY_MS": str(self.order.checkpoint_every_ms),
             "SPOTBED_PROGRESS_MS": str(self.base_ms),
             "SPOTBED_METRICS": str(self.metrics),
+            **self._gang(),
+        }
+
+    def _gang(self) -> dict[str, str]:
+        """What a member of a gang knows of it."""
+        if self.lease.size == 1:
+            return {}
+        return {
+            "SPOTBED_GANG_RANK": str(self.lease.rank),
+            "SPOTBED_GANG_SIZE": str(self.lease.size),
+            "SPOTBED_GANG_HOSTS": ",".join(self.hosts),
         }
 
     def _run_script(self, argv: list[str], environment: dict[str, str], deadline_s: float) -> tuple[str, int]:
@@ -516,18 +588,51 @@ class Attempt:
 
     def _watch(self, ended: threading.Event, deadline_s: float) -> str:
         """Until the process ends or must: the cause."""
-        order = checkpoint_order(self.config.work_root, self.order.job, self.order.epoch)
         while not ended.wait(min(LOOK_EVERY_S, max(0.0, deadline_s - time.monotonic()))):
             self.lease.check()
-            if self.heard & {signal.SIGTERM, signal.SIGINT}:
-                return INTERRUPTED
-            if self.heard or order.exists():
-                self.lease.ask()
-                return CHECKPOINTED
+            if leaves := self._leaves():
+                return leaves
             if time.monotonic() >= deadline_s:
                 return TIMEOUT
             self._keep_checkpoint()
         return DONE
+
+    def _leaves(self) -> str:
+        """The cause of leaving, if we were told to."""
+        if self.heard & {signal.SIGTERM, signal.SIGINT}:
+            return INTERRUPTED
+        if self.heard or checkpoint_order(self.config.work_root, self.order).exists():
+            self.lease.ask()
+            return CHECKPOINTED
+        return ""
+
+    # the gang ---------------------------------------------------------------------------------------------------------
+    def _gather(self) -> str:
+        """Say where we are, and wait until all members have said so; the cause, if we must leave before."""
+        self.lease.sit(host={"S": own_address(self.config, self.order.worker)})
+        while not self._look(self._has_hosts):
+            self.lease.check()
+            if leaves := self._leaves():
+                return leaves
+            time.sleep(LOOK_EVERY_S)
+        return ""
+
+    def _look(self, holds: Callable[[list[dict[str, Any]]], bool]) -> bool:
+        """Whether it holds of the seats; no, if the table does not answer. Raises LeaseLost."""
+        with contextlib.suppress(*_outside()):
+            return holds(self.lease.seats())
+        return False
+
+    def _has_hosts(self, seats: list[dict[str, Any]]) -> bool:
+        self.hosts = [seat["host"]["S"] for seat in seats if "host" in seat]
+        return len(self.hosts) == self.lease.size
+
+    def _await_checkpoint(self) -> None:
+        """All members leave together, and the checkpoint is that of the first: the job hears of no end before it is
+        kept."""
+        until_s = time.monotonic() + self.config.grace_ms / 1000
+        while time.monotonic() < until_s and not self._look(lambda seats: "left" in seats[0]):
+            time.sleep(LOOK_EVERY_S)
 
     # the checkpoint ---------------------------------------------------------------------------------------------------
     def _progress_ms(self) -> int:
@@ -539,7 +644,7 @@ class Attempt:
         """Keep a newer checkpoint under a prefix of its own, then let the item name it: it is whole, or the last one
         stands."""
         progress_ms = self._progress_ms()
-        if progress_ms <= self.safe_ms or self.lease.lost.is_set():
+        if progress_ms <= self.safe_ms or self.lease.lost.is_set() or self.lease.rank:
             return
         try:
             self._save(progress_ms)
@@ -596,16 +701,37 @@ class Attempt:
                 self.bucket.client.copy(source, self.bucket.name, destination + name)
 
     def _tell_table(self, cause: str, exit_code: int, progress_ms: int) -> None:
-        """Keep the log, and where it and the outputs lie; without either the result stands all the same."""
-        log, metrics = f"{self.prefix}log.txt", self._measured()
-        texts = {"log": log, "output": self.output, "metrics": json.dumps(metrics, sort_keys=True) if metrics else ""}
-        values = {name: {"S": text} for name, text in {**texts, "bucket": self.bucket.name}.items() if text}
+        """Keep the log, and where it and the outputs lie; without either the result stands all the same. Of a gang, the
+        first says what becomes of the job; another, what went wrong."""
         try:
-            with self.log.open("rb") as file:
-                self.bucket.client.upload_fileobj(file, self.bucket.name, log, {"Metadata": {"cause": cause}})
+            log = self._keep_log(cause)
+            if self.lease.rank:
+                self._tell_of_rank(cause, exit_code, log)
+                return
+            metrics = self._measured()
+            said = json.dumps(metrics, sort_keys=True) if metrics else ""
+            texts = {"log": log, "output": self.output, "metrics": said, "bucket": self.bucket.name}
+            values = {name: {"S": text} for name, text in texts.items() if text}
             self.lease.write(exit_code={"N": str(exit_code)}, safe_ms={"N": str(progress_ms)}, **values)
         except _outside() as error:
             note(f"the log is not kept: {type(error).__name__}")
+        if cause == CHECKPOINTED and self.lease.size > 1:
+            self.lease.sit(left={"BOOL": True})
+
+    def _tell_of_rank(self, cause: str, exit_code: int, log: str) -> None:
+        if cause == CHECKPOINTED:
+            self._await_checkpoint()
+        elif cause != DONE:
+            self.lease.write(exit_code={"N": str(exit_code)}, log={"S": log}, bucket={"S": self.bucket.name})
+            return
+        self.lease.renew()
+
+    def _keep_log(self, cause: str) -> str:
+        """Where the log lies now."""
+        log = f"{self.prefix}log.txt"
+        with self.log.open("rb") as file:
+            self.bucket.client.upload_fileobj(file, self.bucket.name, log, {"Metadata": {"cause": cause}})
+        return log
 
     def _measured(self) -> dict[str, float]:
         try:
@@ -616,8 +742,8 @@ class Attempt:
         kept = [(name, value) for name, value in numbers if type(value) in (int, float) and value - value == 0]
         return dict(kept[:MOST_METRICS])
 
-    def _report(self, cause: str, exit_code: int, progress_ms: int) -> None:
-        """Call Deliver until it has heard; the id makes it hear once."""
+    def _report(self, cause: str, exit_code: int, progress_ms: int, *, held: bool = True) -> None:
+        """Call Deliver until it has heard, as long as the lease is `held`; the id makes it hear once."""
         event = {"v": 1, "is": "AttemptEnded", "at_ms": int(time.time() * 1000), "cause": cause,
                  "job": self.order.job, "epoch": self.order.epoch, "exit_code": exit_code,
                  "progress_ms": progress_ms}  # fmt: skip
@@ -625,7 +751,8 @@ class Attempt:
                    "attempt": {"base_ms": self.base_ms, "lasted_ms": event["at_ms"] - self.began_ms}}  # fmt: skip
         pause_s, until_s = 0.5, time.monotonic() + REPORT_FOR_LEASES * self.config.lease_ms / 1000
         while time.monotonic() < until_s:
-            self.lease.check()
+            if held:
+                self.lease.check()
             try:
                 return _deliver(self.config, json.dumps(payload).encode())
             except _outside() as error:
@@ -692,7 +819,7 @@ def main(arguments: Sequence[str]) -> int:
         os.umask(0o022)
     config = Config(**json.loads(Path(given.config).read_text(encoding="utf-8")))
     if given.order:
-        checkpoint_order(config.work_root, given.job, given.epoch).touch()
+        checkpoint_order(config.work_root, given).touch()
         return REPORTED
     attempt = Attempt(given, config)
     adopt_orphans()

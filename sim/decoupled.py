@@ -79,7 +79,7 @@ OPERATIONS = (
     "claim_hit", "claim_empty", "start", "complete", "fail", "release", "dead_letter", "report", "event",
     "wake", "renewal", "tick", "launch", "worker_start", "roll_over", "stop", "order", "reap", "requeue", "checkpoint",
     "restore", "receive", "retry", "timer", "hear", "perform", "recount", "recount_class", "recount_idle", "gone",
-    "fleet", "fleet_order", "launched", "interruption", "job_timer", "job_timer_set", "told", "route",
+    "fleet", "fleet_order", "launched", "interruption", "job_timer", "job_timer_set", "told", "route", "late",
 )  # fmt: skip
 LONGEST_DELAY_MS = 900_000  # SQS: DelaySeconds (SendMessage, API reference)
 
@@ -205,6 +205,7 @@ class DecoupledWorld(AttemptWorld):
         counts = self._counted()
         delivered = counts["report"] + counts.pop("event") + counts["wake"]
         stepped = delivered + counts["told"] + counts.pop("timer") + counts["worker_start"] + counts["roll_over"]
+        stepped += counts.get("seat_claim", 0)  # a member of a gang is woken by the one that takes it along
         ended = counts["gone"] + counts["roll_over"]
         counts.update(deliver=delivered, step=stepped, park=stepped - ended, ended=ended)
         return {name: count for name, count in counts.items() if count}
@@ -351,11 +352,16 @@ class DecoupledWorld(AttemptWorld):
 
     def _reap(self, now: int) -> None:
         """Find leases without a sign of life, and workers whose instance is gone."""
-        found = [entry for entry in self.silent if entry[0] <= now]
-        self.silent = [entry for entry in self.silent if entry[0] > now]
-        for _, worker, job, epoch, safe_ms in found:
+        while found := next((entry for entry in self.silent if entry[0] <= now), None):
+            self.silent.remove(found)
+            _, worker, job, epoch, safe_ms = found
             self.operations["reap"] += 1
-            self._expire((job, epoch, safe_ms))
+            self.operations["told"] += 1
+            if worker.gang is None or self.gangs is None:
+                self._expire((job, epoch, safe_ms))
+            elif not worker.gang.told:
+                self._expire((job, epoch, safe_ms))
+                self.gangs.expired(worker.gang)
             self._worker(worker, Lost(now))
 
     def _expire(self, lease: tuple[int, int, int]) -> None:
@@ -510,7 +516,9 @@ class DecoupledWorld(AttemptWorld):
         self._attempt_over(worker.claimed, worker.ended)
 
     def _release(self, worker: LiveWorker, command: Release) -> None:
-        self.operations["release"] += 1
+        record = self.records.get(worker.claimed)
+        holds = record is not None and (record.phase, record.epoch) == ("leased", command.epoch)
+        self.operations["release" if holds else "late"] += 1
         if worker.job >= 0:  # the wrapper ends the attempt now, or the job was never started here
             worker.run += 1
             if worker.at_ms >= 0 and command.cause != "unstarted":
@@ -582,13 +590,17 @@ class DecoupledWorld(AttemptWorld):
                 worker = idle.popleft()
                 worker.listed = False
                 if worker.state.phase == "idle" and worker.instance.ended_ms == NOT_YET:
-                    self.operations["wake"] += 1
-                    position = row(worker.instance.number, worker.run)
-                    if self.lags:
-                        self.troubles.hide(self.clock.now_ms + self.index_lag[position])
-                    at_ms = self.clock.now_ms + self.wake_latency[position]
-                    self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
+                    self._hint(worker)
                     return
+
+    def _hint(self, worker: LiveWorker) -> None:
+        """Tell an idle worker that a job waits."""
+        self.operations["wake"] += 1
+        position = row(worker.instance.number, worker.run)
+        if self.lags:
+            self.troubles.hide(self.clock.now_ms + self.index_lag[position])
+        at_ms = self.clock.now_ms + self.wake_latency[position]
+        self.clock.at(at_ms, REPORT, self._deliver, (worker, Woken))
 
     # timers of jobs ---------------------------------------------------------------------------------------------
     def _delay(self, number: int, before: Job, command: Delay) -> None:

@@ -1,8 +1,9 @@
-"""Gangs in virtual time: n workers that start one job together, run it in step, and end with the first that ends.
+"""Gangs in virtual time: n workers that start one job together, run it in step, and end with the first that fails.
 
-The members are idle workers that the last of them takes along when it claims. They are in step: each is as slow as the
-slowest, all write their checkpoints at once, and what one reports at the end is true of all. The job counts one attempt
-and hears one report; the instance time of each member is metered like any other.
+The members are idle workers that the last of them takes along when it claims; he has the last rank. They are in step:
+each is as slow as the slowest, and none goes on when one is gone. The job hears of the end once: when the last member
+has ended well, or the first in any other way; then the others are told to stop, and say that they have. It counts one
+attempt; the instance time of each member is metered like any other.
 """
 
 # The parts of the driver know its inside.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from scheduler.commands import Claim, Complete, Fail, Release, Start
+from scheduler.commands import Checkpoint, Claim, Complete, Fail, Release, Start
 from scheduler.events import CHECKPOINTED, INTERRUPTED, AttemptEnded, JobClaimed
 from scheduler.gangs import HOLD, START, turn
 from sim.attempts import KEEPS_ALL
@@ -25,20 +26,30 @@ from sim.services import row
 if TYPE_CHECKING:
     from sim.decoupled import DecoupledWorld
 
+OPERATIONS = (
+    "seat_claim",
+    "seat_start",
+    "seat_join",
+    "seat_renewal",
+    "seat_look",
+    "seat_ended",
+)  # besides the usual
 _Head = tuple[float, int]
 _PLANNED = ("factor", "work_ms", "overhead_ms", "every_ms", "total_ms", "cause", "exit_code")  # of an attempt
 
 
 class Gang:
-    """The members that hold one lease of a job together; the first is the one that claimed it."""
+    """The members that hold one lease of a job together, in the order of their ranks."""
 
-    __slots__ = ("epoch", "late_ms", "members", "number", "pacer", "starts", "told")
+    __slots__ = ("accounted", "epoch", "late_ms", "left", "members", "number", "pacer", "starts", "told")
 
     def __init__(self, number: int, epoch: int, members: list[LiveWorker]) -> None:
         self.number, self.epoch, self.members = number, epoch, members
         self.starts: list[Start] = []
         self.late_ms = 0  # how late the last of them is heard
         self.pacer = members[0]  # the slowest: all end when it ends
+        self.left = 0  # how many have said how it ended on them
+        self.accounted = False  # whether the attempt is over, and metered
         self.told = False  # whether the job knows how the attempt ended
 
 
@@ -51,9 +62,13 @@ class Gangs:
         self._claim, self._report = commands[Claim], world._report
         self._start: Callable[..., None] = commands[Start]
         world._report = self.reported
-        commands[Claim], commands[Start] = self.claim, self.start
+        self._checkpoint: Callable[..., None] = commands[Checkpoint]
+        commands[Claim], commands[Start], commands[Checkpoint] = self.claim, self.start, self.checkpoint
         for kind in (Complete, Fail, Release):
             commands[kind] = self._told(commands[kind])
+        for name in OPERATIONS:
+            world.operations[name] = 0
+        self._idle_since: dict[LiveWorker, int] = {}
         self._chosen: QueueClass | None = None
         world._choose = lambda pool: self._chosen
 
@@ -61,24 +76,46 @@ class Gangs:
     def claim(self, worker: LiveWorker, command: Claim) -> None:
         """Take a gang for all of its members, a job that may pass, or nothing."""
         world = self.world
-        waiting = self._heads(worker.pool) if _may_take_part(worker, "claiming") else []
+        waiting = self._heads(worker.pool)
+        self._leave_idle(worker)
         gang, limit = self._turn(worker, waiting)
         if gang is not None:
-            self._take(self._members(worker, gang)[: gang.seats], gang)
+            self._take([*self._free(worker, gang)[: gang.seats - 1], worker], gang)
             return
         self._chosen = self._first(worker.pool, limit)
+        if self._chosen is not None and world.ranked is not None:
+            world.ranked.put_best_first(self._chosen, limit)
         if self._chosen is None:
             worker.timer += 1
             world._nothing_to_claim(worker, gathers=any(self._gathers(queue) for _, queue in waiting))
+            self._in_order(worker)
         else:
             self._claim(worker, command)
+
+    def _leave_idle(self, worker: LiveWorker) -> None:
+        """One that looks again of itself is not idle meanwhile."""
+        if worker.listed:
+            worker.listed = False
+            worker.pool.idle_workers.remove(worker)
+            self.world.operations["recount_idle"] += 1
+
+    def _in_order(self, worker: LiveWorker) -> None:
+        """Those that became idle in the same millisecond are in the order of their names."""
+        idle = worker.pool.idle_workers
+        if not worker.listed:
+            return
+        now = self._idle_since[worker] = self.world.clock.now_ms
+        same = [each for each in idle if self._idle_since[each] == now]
+        for each in same:
+            idle.remove(each)
+        idle.extend(sorted(same, key=lambda each: each.state.badge.id))
 
     def _turn(
         self, worker: LiveWorker, waiting: list[tuple[_Head, QueueClass]]
     ) -> tuple[QueueClass | None, _Head | None]:
         """(the class whose first gang starts, the place in the queue that nothing may pass)."""
         for number, (head, queue) in enumerate(waiting):
-            answer = turn(queue.seats, len(self._members(worker, queue)), self._alive(queue))
+            answer = turn(queue.seats, 1 + len(self._free(worker, queue)), self._alive(queue))
             if answer == START:
                 return queue, None
             if answer == HOLD and number == 0:
@@ -126,14 +163,15 @@ class Gangs:
             return self._alive(queue) >= queue.seats
         return sum(pool.spec.max for pool in self._pools(queue)) * self.world.slots >= queue.seats
 
-    def _members(self, worker: LiveWorker, queue: QueueClass) -> list[LiveWorker]:
-        """The worker that asks, and the idle ones that could go with it: not those for which an older gang waits."""
-        members = [worker]
+    def _free(self, worker: LiveWorker, queue: QueueClass) -> list[LiveWorker]:
+        """The idle workers that could go with the one that asks: not those for which an older gang waits. (Whether
+        their instances are there, nobody knows who has not been told.)"""
+        found: list[LiveWorker] = []
         head = queue.first(self.world.records)
         for pool in self._pools(queue):
             if pool is worker.pool or self._heads(pool)[0][0] == head:
-                members += [each for each in dict.fromkeys(pool.idle_workers) if _may_take_part(each, "idle")]
-        return members
+                found += [each for each in pool.idle_workers if each.state.phase == "idle"]
+        return found
 
     def _take(self, members: list[LiveWorker], queue: QueueClass) -> None:
         """One conditional write: the new epoch of the job, and the records of all of its members."""
@@ -141,7 +179,8 @@ class Gangs:
         now = world.clock.now_ms
         number, record = queue.pop(world.records)
         leased = world._lease(number, record, members[0])
-        world.operations["claim_hit"] += len(members)
+        world.operations["claim_hit"] += 1
+        world.operations["seat_claim"] += len(members) - 1
         ticket = leased.ticket
         spec = ticket.spec
         world._take_licences(spec.licences, 1)
@@ -167,11 +206,12 @@ class Gangs:
 
     def _wake_others(self, gang: QueueClass) -> None:
         """Those that were idle for the gang and are not in it may take what waits behind it."""
-        world = self.world
         for pool in self._pools(gang):
-            for queue in self._classes(pool):
-                for _ in range(min(pool.idle, queue.demand.queued)):
-                    world._wake(queue)
+            waiting = sum(demand.queued for demand in {queue.demand: 0 for queue in self._classes(pool)})
+            for worker in [each for each in pool.idle_workers if each.state.phase == "idle"][:waiting]:
+                pool.idle_workers.remove(worker)
+                worker.listed = False
+                self.world._hint(worker)
 
     # attempts ---------------------------------------------------------------------------------------------------
     def start(self, worker: LiveWorker, command: Start, late_ms: int = 0) -> None:
@@ -195,11 +235,23 @@ class Gangs:
         for member in gang.members:
             self._start(member, command, gang.late_ms)
         attempts[gang.number] = before + 1  # one, though each of them is started
-        self.world.operations["start"] += others
-        gang.pacer = max(gang.members, key=lambda each: each.total_ms)
-        for member in gang.members:
+        self.world.operations["seat_start"] += others
+        self.world.operations["seat_join"] += others + 1
+        running = [each for each in gang.members if each.job >= 0]
+        for _ in range(len(gang.members) - len(running)):  # whose instances are gone, as will soon be known
+            self._keeps_licences(gang)
+        if not running:
+            return
+        gang.pacer = max(running, key=lambda each: each.total_ms)
+        for member in running:
             for name in _PLANNED:
                 setattr(member, name, getattr(gang.pacer, name))
+
+    def checkpoint(self, worker: LiveWorker, command: Checkpoint) -> None:
+        """All members are told; the checkpoint is that of the first."""
+        if worker.gang is not None:
+            self.world.operations["order"] += len(worker.gang.members) - 1
+        self._checkpoint(worker, command)
 
     def reported(self, planned: tuple[LiveWorker, int]) -> None:
         """The report of the slowest member, or of one that has written a checkpoint, ends the attempt of all."""
@@ -216,64 +268,110 @@ class Gangs:
         for member in gang.members:
             member.total_ms, member.safe_ms = first.total_ms, first.safe_ms
         written = gib.get("out", 0.0) + world.submissions.staged_gib(gang.number)[1]
-        safe_ms = self._account(gang, first, cause, cause)
+        self._account(gang, first, cause, cause)
         if "out" in gib:
             gib["out"] = min(gib["out"], written)  # the job's output, once
-        world.operations["report"] += len(gang.members)
-        for member in [first, *(each for each in gang.members if each is not first)]:
-            state = member.state
-            event = AttemptEnded(world.clock.now_ms, state.job, gang.epoch, cause, first.exit_code, safe_ms)
-            member.ended = event
-            world._worker(member, event)
-
-    def broken(self, worker: LiveWorker, cause: str) -> int:
-        """The attempt has ended on one member, and so on all: what the others run stops when its peer is gone. Returns
-        the job's safe progress."""
-        world, gang = self.world, worker.gang
-        safe_ms = self._account(gang, worker, cause, INTERRUPTED)
-        at_ms = world.clock.now_ms + world.report_latency[row(gang.number, gang.epoch)]
         for member in gang.members:
-            if member is not worker:
-                world.clock.at(at_ms, REPORT, self._hears, (member, gang, safe_ms))
-        return safe_ms
+            if member is not first:
+                world.clock.at(world.clock.now_ms, REPORT, self._reports, (member, gang, cause, first.exit_code))
+        self._reports((first, gang, cause, first.exit_code))
 
-    def _hears(self, report: tuple[LiveWorker, Gang, int]) -> None:
-        """A member whose instance is still there reports that its peers are gone."""
-        member, gang, safe_ms = report
+    def _reports(self, report: tuple[LiveWorker, Gang, str, int]) -> None:
+        """A member reports, whose instance is still there."""
+        member, gang, cause, exit_code = report
         if member.gang is gang and member.instance.ended_ms == NOT_YET:
-            world, state = self.world, member.state
+            world, job = self.world, member.state.job
             world.operations["report"] += 1
-            member.ended = AttemptEnded(world.clock.now_ms, state.job, gang.epoch, INTERRUPTED, 0, safe_ms)
+            now, safe_ms = world.clock.now_ms, member.safe_ms
+            member.ended = AttemptEnded(now, job, gang.epoch, cause, exit_code, safe_ms)
             world._worker(member, member.ended)
 
-    def _account(self, gang: Gang, first: LiveWorker, cause: str, other: str) -> int:
-        """Meter all members: the first with `cause`, the others with `other`. The job counts them as one attempt."""
-        world, number = self.world, gang.number
-        columns = world.columns
-        safe_ms = world._account(first, cause)
-        once = columns.useful_ms[number], columns.interruptions[number]
+    def broken(self, worker: LiveWorker, cause: str) -> int:
+        """The attempt has ended on one member, and so on all: none goes on without the others. Returns the job's safe
+        progress."""
+        return self._account(worker.gang, worker, cause, INTERRUPTED)
+
+    def expired(self, gang: Gang) -> None:
+        """The lease of one member has expired, and the job has heard so: all are told to stop."""
+        gang.told = True
+        self._stop(gang, len(gang.members))
+
+    def _stop(self, gang: Gang, told: int) -> None:
+        """Tell members to stop: their wrappers find that the lease is lost, and say that they have stopped."""
+        world, now = self.world, self.world.clock.now_ms
+        world.operations["order"] += told
+        if not gang.accounted:
+            self._account(gang, next((each for each in gang.members if each.job >= 0), None), INTERRUPTED, INTERRUPTED)
         for member in gang.members:
+            if member.gang is gang:
+                self._renewed_since(gang, member, now)
+                at_ms = now + world.order_latency[row(gang.number, gang.epoch)]
+                world.clock.at(at_ms, REPORT, self._stops, (member, gang))
+        world.silent = [(now, *each[1:]) if each[1].gang is gang else each for each in world.silent]
+
+    def _renewed_since(self, gang: Gang, member: LiveWorker, now: int) -> None:
+        """What its wrapper has renewed from the end of the attempt until that was known."""
+        if member.instance.ended_ms == NOT_YET and member.at_ms >= 0:
+            since_ms, renewal_ms = member.at_ms, self.world.renewal_ms
+            times = max(0, now - since_ms) // renewal_ms - max(0, member.idle_since_ms - since_ms) // renewal_ms
+            self.world.operations["seat_renewal" if member is not gang.members[0] else "renewal"] += times
+
+    def _stops(self, stopped: tuple[LiveWorker, Gang]) -> None:
+        member, gang = stopped
+        if member.gang is gang and member.instance.ended_ms == NOT_YET:
+            at_ms = self.world.clock.now_ms + self.world.report_latency[row(gang.number, gang.epoch)]
+            self.world.clock.at(at_ms, REPORT, self._reports, (member, gang, INTERRUPTED, 0))
+
+    def _account(self, gang: Gang, first: LiveWorker | None, cause: str, other: str) -> int:
+        """Meter all members: the first with `cause`, the others with `other`. The job counts them as one attempt."""
+        world, number, operations = self.world, gang.number, self.world.operations
+        columns, tick_ms = world.columns, world.policy.settings.tick_ms
+        gang.accounted = True
+        if first is None:  # nobody has started
+            world._take_licences(world.submissions.spec_of(number).licences, -1)
+            return world.records[number].progress_ms if number in world.records else -1
+        once, safe_ms = (0, 0), 0
+        for member in [first, *(each for each in gang.members if each is not first)]:
             member.run += 1
-            if member is not first:
-                world._account(member, other)
-                world._take_licences(world.submissions.spec_of(number).licences, 1)
+            if member.job < 0:
+                continue
+            renewals, checkpoints = operations["renewal"], operations["checkpoint"]
+            progress_ms = world._account(member, cause if member is first else other)
+            if member is not gang.members[0]:
+                operations["seat_renewal"] += operations["renewal"] - renewals
+                operations["renewal"], operations["checkpoint"] = renewals, checkpoints  # the first writes those of all
+            if member is first:
+                safe_ms, once = progress_ms, (columns.useful_ms[number], columns.interruptions[number])
+                operations["seat_look"] += max(0, member.idle_since_ms // tick_ms - member.at_ms // tick_ms)
+            else:
+                self._keeps_licences(gang)
                 member.safe_ms = safe_ms
         columns.useful_ms[number], columns.interruptions[number] = once
         return safe_ms
 
+    def _keeps_licences(self, gang: Gang) -> None:
+        """What a member has given back was not its own: a gang has one set."""
+        self.world._take_licences(self.world.submissions.spec_of(gang.number).licences, 1)
+
     def _told(self, perform: Callable[[LiveWorker, Any], None]) -> Callable[[LiveWorker, Any], None]:
-        """The first member that says how the attempt ended tells the job; it is one fact, however many say it."""
+        """The job is told once how the attempt ended: when the last member has ended well, or the first in another way.
+        In the second case the others are told to stop."""
 
         def performed(worker: LiveWorker, command: Any) -> None:
             gang = worker.gang
-            if gang is None or not gang.told:
+            if gang is None:
                 perform(worker, command)
-            if gang is not None:
-                gang.told, worker.gang = True, None
+                return
+            gang.left += 1
+            well = command.__class__ is Complete
+            self.world.operations["late"] += gang.told
+            self.world.operations["seat_ended"] += well and not gang.told
+            if not gang.told and (not well or gang.left == len(gang.members)):
+                gang.told = True
+                perform(worker, command)
+                worker.gang = None
+                if not well:
+                    self._stop(gang, len(gang.members) - 1)
+            worker.gang = None
 
         return performed
-
-
-def _may_take_part(worker: LiveWorker, phase: str) -> bool:
-    """Whether it is in that phase, and its agent answers."""
-    return worker.state.phase == phase and worker.instance.ended_ms == NOT_YET

@@ -37,16 +37,18 @@ class Ranked:
         """The class that is next for this pool, its best job in front."""
         queue = self._candidate(pool)
         if queue is not None:
-            self._put_best_first(queue)
+            self.put_best_first(queue)
         return queue
 
-    def _put_best_first(self, queue: QueueClass) -> None:
+    def put_best_first(self, queue: QueueClass, limit: tuple[float, int] | None = None) -> None:
+        """Of the first jobs, and of none behind `limit`, the best."""
         world = self.world
         heads = queue.take(self.first, world.records)
-        if len(heads) > 1:
+        ranked = heads if limit is None else [head for head in heads if head <= limit]
+        if len(ranked) > 1:
             now_ms = world.clock.now_ms
             view = RankView(now_ms, self.tenants.view(now_ms)) if self.tenants else RankView(now_ms)
-            jobs = [world.records[number] for _, number in heads]
+            jobs = [world.records[number] for _, number in ranked]
             best = self.rank(view, jobs)[0]
             heads.insert(0, heads.pop(next(place for place, job in enumerate(jobs) if job is best)))
             world.operations["rank"] += len(jobs)

@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
 
-from aws import fleet, functions, jobs, workers
+from aws import fleet, functions, jobs, seats, workers
 from aws.control import Control, Launched, PoolSpec
 from aws.effects import DelayedMessages
 from aws.local import asl
@@ -58,7 +58,7 @@ def message_of(work: Work, number: int) -> dict[str, Any]:
     klass, estimate_ms = work.classes[work.klass[number]], int(work.estimate_ms[number])
     times = {"timeout": klass.timeout_ms or 0, "deadline": klass.deadline_ms or 0, "estimate": estimate_ms}
     shape = {name: getattr(klass, name) for name in
-             ("vcpus", "gpus", "priority", "tenant", "retries", "checkpointable")}  # fmt: skip
+             ("vcpus", "gpus", "priority", "tenant", "retries", "checkpointable", "gang")}  # fmt: skip
     return {"id": work.job_id(number), "commands": ["true"], **shape, "memory": format_size(klass.memory_gib),
             **{name: format_duration(ms / 1000) for name, ms in times.items() if ms > 0}}  # fmt: skip
 
@@ -77,6 +77,8 @@ class Executions:
         self._parked: dict[str, tuple[asl.State, asl.Data]] = {}
         self._started: set[tuple[str, int]] = set()
         self._ids = itertools.count()
+        self._entered = 0  # executions that go on, each because of what the one before it does
+        self._begin: list[asl.Data] = []
         self.entered: Counter[str] = Counter()  # states; each is a transition that is billed
         self.called: Counter[str] = Counter()  # functions
 
@@ -85,8 +87,8 @@ class Executions:
             self._started.add((worker, generation))
             self.entered["start"] += 1
             data = {"worker": worker, "generation": generation}
-            if generation:  # StartExecution returns before the execution begins
-                self._later(0, REPORT, partial(self._enter, self._machine.first, data))
+            if self._entered:  # StartExecution returns before the execution begins
+                self._begin.append(data)
             else:
                 self._enter(self._machine.first, data)
 
@@ -104,6 +106,16 @@ class Executions:
         self._world.clock.at(self._world.clock.now_ms + after_ms, rank, act)
 
     def _enter(self, name: str, data: asl.Data) -> None:
+        """Let an execution go on, and those begin that it has started."""
+        self._entered += 1
+        try:
+            self._go_on(name, data)
+        finally:
+            self._entered -= 1
+        while self._begin and not self._entered:
+            self._enter(self._machine.first, self._begin.pop(0))
+
+    def _go_on(self, name: str, data: asl.Data) -> None:
         """Go on until a state waits, or the execution ends."""
         while (state := self._machine.states[name])["Type"] != "Succeed":
             self.entered[name] += 1
@@ -175,11 +187,13 @@ class World:
             pools=pools,
             now_ms=lambda: self.clock.now_ms,
         )
+        self._seen = Store(boto3.client("dynamodb", region_name="us-east-1"), TABLES)  # by wrappers, who try again
         self.ec2 = Ec2(inputs, self.clock, self.latency, self._say, self._interrupted)
         self.told: list[tuple[str, str, str]] = []
         self.called: Counter[str] = Counter()  # functions, apart from those of the executions
         self.messages = self.commands = 0  # of timers; to instances
-        self._sent: set[tuple[str, int]] = set()
+        self._sent: set[tuple[str, int, str]] = set()
+        self._joined: set[tuple[str, int, str]] = set()
         self._launched: dict[str, Launched] = {}
         self._numbers = {inputs.work.job_id(number): number for number in range(len(inputs.work))}
         self._ids = itertools.count()
@@ -232,9 +246,9 @@ class World:
     def start(self, worker: WorkerRow, order: Start) -> bool:
         self.commands += 1
         instance = self.ec2.instances[worker.name]
-        if (order.job, order.epoch) in self._sent:
+        if (order.job, order.epoch, worker.name) in self._sent:
             return True
-        self._sent.add((order.job, order.epoch))
+        self._sent.add((order.job, order.epoch, worker.name))
         if instance.ended_ms != NOT_YET:
             self._say(worker.name, Lost)
             return True
@@ -243,26 +257,41 @@ class World:
         klass = work.classes[work.klass[number]]
         fails = klass.exit_code or 1 if order.epoch == 1 and work.outcome_u[number] < klass.fail_probability else 0
         heard = Heard(
-            renew=partial(self._renew, order, "lease_until_ms"),
-            keep=partial(self._keep, order),
+            renew=partial(self._renew, order, worker.name),
+            keep=partial(self._keep, order, worker.name),
             report=partial(self._ended, worker.name, order),
         )
         instance.wrapper = Wrapper(self.clock, self.latency, self.policy.settings, order, number, row.record,
                                    int(work.runtime_ms[number]), fails, heard)  # fmt: skip
         return True
 
-    def _keep(self, order: Start, safe_ms: int) -> None:
-        self._renew(order, "safe_ms", safe_ms)
+    def _keep(self, order: Start, worker: str, safe_ms: int) -> None:
+        if not self._rank(order, worker):  # the checkpoint of a gang is that of its first member
+            self._write(order, safe_ms=safe_ms)
 
-    def _renew(self, order: Start, name: str, value: int | None = None) -> bool:
-        """The wrapper's conditional write."""
-        given = self.clock.now_ms + self.policy.settings.lease_ms if value is None else value
+    def _renew(self, order: Start, worker: str) -> bool:
+        """The wrapper's conditional write: of the job's lease, or of the seat of another member."""
+        until_ms, rank = self.clock.now_ms + self.policy.settings.lease_ms, self._rank(order, worker)
+        held = self._seat(order, rank, until_ms=until_ms) if rank else self._write(order, lease_until_ms=until_ms)
+        if held and (order.job, order.epoch, worker) not in self._joined and self._is_gang(order):
+            self._joined.add((order.job, order.epoch, worker))
+            self._seat(order, rank, host=worker)
+        return held
+
+    def _is_gang(self, order: Start) -> bool:
+        return seats.SEATS in self._seen.job(order.job).item
+
+    def _rank(self, order: Start, worker: str) -> int:
+        members = seats.workers_of(self._seen.job(order.job).item)
+        return members.index(worker) if worker in members else min(1, len(members) - 1)
+
+    def _write(self, order: Start, **sets: Any) -> bool:
         held: bool = again(
             self.control.store.write,
             Write(
                 TABLES.jobs,
                 {"job_id": order.job},
-                sets={name: given},
+                sets=sets,
                 condition="#e = :e AND #p = :p",
                 names={"#e": "epoch", "#p": "phase"},
                 values={"e": order.epoch, "p": "leased"},
@@ -270,10 +299,14 @@ class World:
         )
         return held
 
+    def _seat(self, order: Start, rank: int, **sets: Any) -> bool:
+        found = self._seen.job(order.job).item[seats.SEATS]
+        return self._write(order, seats={**found, str(rank): {**found[str(rank)], **sets}})
+
     def _ended(self, worker: str, order: Start, event_id: str, make: Callable[[int], Any]) -> None:
         ended = make(self.clock.now_ms)
-        if ended.cause != DONE:  # of work that is done it was written with what is safe
-            self._renew(order, "exit_code", ended.exit_code)
+        if ended.cause != DONE or self._rank(order, worker):  # of work that is done it was written with what is safe
+            self._write(order, exit_code=ended.exit_code)
         self.ec2.instances[worker].wrapper = None
         self._send(worker, event_id, make)
 
@@ -284,9 +317,13 @@ class World:
         self.clock.at(self.clock.now_ms + after_ms, REPORT, leaves)
 
     def _leaves(self, worker: str, key: tuple[str, int]) -> None:
-        wrapper = self.ec2.instances[worker].wrapper
-        if wrapper is not None and wrapper.key == key:
+        wrapper, row = self.ec2.instances[worker].wrapper, self._seen.job(key[0])
+        if wrapper is None or wrapper.key != key or self.ec2.instances[worker].ended_ms != NOT_YET:
+            return
+        if (row.record.phase, row.record.epoch) == ("leased", key[1]):
             wrapper.checkpoint()
+        elif seats.SEATS in row.item:
+            wrapper.stop()
 
     def stop(self, worker: WorkerRow, reason: str) -> None:
         self.ec2.terminate(self.ec2.instances[worker.name], reason)

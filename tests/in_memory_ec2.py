@@ -14,7 +14,18 @@ from heapq import heappop, heappush
 from typing import Any
 
 from scheduler.commands import Start
-from scheduler.events import CHECKPOINTED, DONE, FAILED, TIMEOUT, AttemptEnded, InterruptionSeen, Lost, Notice, Ready
+from scheduler.events import (
+    CHECKPOINTED,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TIMEOUT,
+    AttemptEnded,
+    InterruptionSeen,
+    Lost,
+    Notice,
+    Ready,
+)
 from scheduler.job_record import Job
 from scheduler.observation import PoolCount
 from scheduler.settings import Settings
@@ -96,13 +107,26 @@ class Wrapper:
         self._report_ms = latency("report", number, order.epoch)
         self._worked_ms = self._safe_ms = 0  # by this attempt
         self._working_since_ms = NOT_YET
-        self._plan = 0  # what is scheduled under another plan is void
+        self._plan = self._life = 0  # what is scheduled under another plan is void; renewals, under another life
+        self._hung = self._leaving = False
         self._started = self._asked = False  # an order to leave that overtakes the start waits for it
         self._ends_ms = NOT_YET  # if nothing comes between
         self._later(latency("start", number, order.epoch), self._start)
 
     def kill(self) -> None:
         self._plan += 1
+        self._life += 1
+
+    def hang(self) -> None:
+        """A peer of the gang is gone: the job waits for it for ever, and the wrapper goes on renewing."""
+        self._hung = True
+        if self._started:
+            self._plan += 1
+            self._stop_working()
+
+    def stop(self) -> None:
+        """The lease is lost: the job is killed, and the worker told."""
+        self._report(INTERRUPTED, 0)
 
     def _later(self, after_ms: int, act: Callable[[], None], rank: int = REPORT) -> None:
         self._clock.at(self._clock.now_ms + after_ms, rank, partial(self._if_planned, self._plan, act))
@@ -115,6 +139,8 @@ class Wrapper:
         settings = self._settings
         self._started = True
         self._renew()
+        if self._hung:
+            return
         overhead_ms = settings.startup_ms + (settings.checkpoint_restore_ms if self._base_ms else 0)
         self._later(overhead_ms, self._work)
         every_ms = self._order.checkpoint_every_ms
@@ -127,7 +153,12 @@ class Wrapper:
 
     def _renew(self) -> None:
         if self._heard.renew():
-            self._later(self._settings.lease_ms // 3, self._renew, DOOR)  # before an end in the same millisecond
+            at_ms = self._clock.now_ms + self._settings.lease_ms // 3
+            self._clock.at(at_ms, DOOR, partial(self._lives_on, self._life))  # before an end in the same millisecond
+
+    def _lives_on(self, life: int) -> None:
+        if self._life == life:
+            self._renew()
 
     def _next_ms(self) -> int:
         """Work until the next checkpoint or the end."""
@@ -167,12 +198,13 @@ class Wrapper:
     def checkpoint(self) -> None:
         """Write a checkpoint and end, unless the work is done before that."""
         self._asked = True
-        if not self._started:
+        if not self._started or self._hung or self._leaving:
             return
         write_ms = self._settings.checkpoint_write_ms
         if self._clock.now_ms + write_ms >= self._ends_ms:
             return
-        self.kill()
+        self._leaving = True
+        self._plan += 1
         self._stop_working()
         self._later(write_ms if self._worked_ms > self._safe_ms else 0, self._leave)
 
@@ -287,6 +319,9 @@ class Ec2:
             self._worker_ms[pool] += max(now - instance.running_ms, int(self._inputs.billing.minimum_s * 1000))
         if instance.wrapper is not None:
             instance.wrapper.kill()
+            for other in self.instances.values():
+                if other.wrapper is not None and other is not instance and other.wrapper.key == instance.wrapper.key:
+                    other.wrapper.hang()
 
     def count(self, pool: Pool, booting: int, busy: int, idle: int) -> PoolCount:
         """The pool as the fleet sees it, with the counters of the worker table."""

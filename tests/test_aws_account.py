@@ -21,10 +21,9 @@ from typer.testing import CliRunner
 from aws import account, removal
 from aws.buckets import Buckets
 from aws.formation import TAG, Pace
-from aws.operate import FLEET
 from aws.plan import read_plan, write_plan
 from aws.render import Template
-from aws.store import packed
+from aws.store import FLEET, packed
 from scheduler.fleet import Fleet
 from spotbed.cli.app import app
 

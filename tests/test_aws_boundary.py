@@ -12,10 +12,15 @@ import pytest
 from aws_world import THROTTLED, World
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
-from test_conformance import KEEPS, SPOT, world
+from test_aws_gangs import gangs
+from test_conformance import IDEAL, KEEPS, SPOT, world
 
-INPUTS = world(KEEPS, [(0, 900_000)], {"spot-a": [(0, 9), (400_457, 0)]})  # interrupted once
-EVERY = 41  # in `make test`; `make test-all` fails each call
+from sim.inputs import WorldInputs
+
+ONE = world(KEEPS, [(0, 900_000)], {"spot-a": [(0, 9), (400_457, 0)]})  # interrupted once
+GANG = gangs([(0, 900_000, 2)], {"spot-a": [(0, 9), (400_457, 1)]}, IDEAL)  # one of two members is interrupted once
+EVERY = {"one": 41, "gang": 149}  # in `make test`; `make test-all` fails each call
+worlds = pytest.mark.parametrize("inputs", [ONE, GANG], ids=["one", "gang"])
 
 
 class Calls:
@@ -52,39 +57,43 @@ class Unreliable:
         return method if name == "create_table" else partial(self._calls.through, name, method)
 
 
-def run(number: int, *, performed: bool) -> tuple[World, Calls]:
+def run(inputs: WorldInputs, number: int, *, performed: bool) -> tuple[World, Calls]:
     calls = Calls(number, performed=performed)
-    made = World(INPUTS, SPOT, calls.of(boto3.client("dynamodb", region_name="us-east-1")), calls.of)
+    made = World(inputs, SPOT, calls.of(boto3.client("dynamodb", region_name="us-east-1")), calls.of)
     made.run()
     return made, calls
 
 
-def calls_of_a_run() -> int:
+def calls_of_a_run(inputs: WorldInputs) -> int:
     with mock_aws():
-        return run(0, performed=False)[1].made
+        return run(inputs, 0, performed=False)[1].made
 
 
-def survives(number: int, *, performed: bool) -> None:
+def survives(inputs: WorldInputs, number: int, *, performed: bool) -> None:
     with mock_aws():
-        made, _ = run(number, performed=performed)
-    assert {(job, phase) for job, phase, _ in made.told} == {("keeps-0", "done")}, "the job ends well"
+        made, _ = run(inputs, number, performed=performed)
+    job = inputs.work.job_id(0)
+    assert {(each, phase) for each, phase, _ in made.told} == {(job, "done")}, "the job ends well"
     completed = Counter(
         entry.subject for entry in made.journal.entries if entry.role == "job" and entry.kind == "ReleaseDependants"
     )
     # Of a write whose answer was lost, the log may lack the line; of any other call it has it.
-    once = Counter({"keeps-0": 1})
+    once = Counter({job: 1})
     assert (completed <= once) if performed else (completed == once), "and once"
     assert not made.control.target.live(), "an instance is left behind"
 
 
+@worlds
 @pytest.mark.parametrize("performed", [False, True])
-def test_some_calls_fail_once_and_nothing_is_lost(performed: bool) -> None:
-    for number in range(1 + 7 * performed, calls_of_a_run(), EVERY):
-        survives(number, performed=performed)
+def test_some_calls_fail_once_and_nothing_is_lost(inputs: WorldInputs, performed: bool) -> None:
+    every = EVERY["one" if inputs is ONE else "gang"]
+    for number in range(1 + 7 * performed, calls_of_a_run(inputs), every):
+        survives(inputs, number, performed=performed)
 
 
 @pytest.mark.slow
+@worlds
 @pytest.mark.parametrize("performed", [False, True])
-def test_each_call_fails_once_and_nothing_is_lost(performed: bool) -> None:
-    for number in range(1, calls_of_a_run() + 1):
-        survives(number, performed=performed)
+def test_each_call_fails_once_and_nothing_is_lost(inputs: WorldInputs, performed: bool) -> None:
+    for number in range(1, calls_of_a_run(inputs) + 1):
+        survives(inputs, number, performed=performed)

@@ -16,7 +16,9 @@ from legacy_worlds import legacy_policy
 from legacy_worlds import world as legacy_world
 from moto import mock_aws
 from test_aws_conformance import QUIET, SCENARIOS
-from test_conformance import PLAIN, SLOW, SPOT, small_worlds, world
+from test_aws_gangs import SCENARIOS as GANGS
+from test_aws_gangs import gang_worlds
+from test_conformance import KEEPS, LOSS, ONE, PLAIN, SLOW, SPOT, small_worlds, world
 
 from scheduler.policy import Policy
 from sim.decoupled import DecoupledWorld
@@ -74,6 +76,15 @@ def test_each_scenario_uses_what_is_metered(scenario: Callable[..., None], monke
     scenario(SLOW)
 
 
+@pytest.mark.parametrize("scenario", GANGS, ids=lambda each: each.__name__)
+def test_gangs_use_what_is_metered(scenario: Callable[..., None]) -> None:
+    scenario(SLOW, agree)
+
+
+def test_a_loss_that_nobody_reports_uses_what_is_metered() -> None:
+    agree(stand_in.with_a_silent_loss(world(KEEPS, ONE, LOSS, SLOW, notice=False)))
+
+
 def test_jobs_one_after_the_other() -> None:
     agree(world(PLAIN, [(at * 1_000, 400_000) for at in range(12)], {"spot-a": [(0, 3)], "spot-b": [(0, 2)]}, SLOW))
 
@@ -85,6 +96,13 @@ def test_any_small_world_uses_what_is_metered(case: tuple[WorldInputs, Policy]) 
     """Under latencies: a lease that is renewed in the millisecond of its claim would cost no write of an index."""
     inputs, policy = case
     agree(replace(inputs, services=SLOW), policy)
+
+
+@settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=(Phase.generate,),
+          suppress_health_check=QUIET)  # fmt: skip
+@given(gang_worlds())
+def test_any_small_world_with_gangs_uses_what_is_metered(case: tuple[WorldInputs, Policy]) -> None:
+    agree(*case)
 
 
 def usd(operations: Mapping[str, int], architecture: str) -> float:

@@ -377,7 +377,7 @@ def test_what_aws_cannot_observe_is_refused_at_its_place(here: Path, label: str,
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ("vcpus: 2,", "vcpus: 2, gang: 2,", "workload.classes.0.gang"),
+        ("vcpus: 2,", "vcpus: 2, gang: 99,", "workload.classes.0.gang"),
         ("capacity:\n", "capacity:\n  slots_per_instance: 2\n", "capacity.slots_per_instance"),
         ("capacity:\n", "capacity:\n  licences: {solver: 2}\n", "capacity.licences"),
         ("  - spot-only\n", "  - {use: greedy-deadline, label: spot-only}\n", "policies.1"),

@@ -15,9 +15,8 @@ from moto import mock_aws
 
 from aws import stack as module
 from aws.local import cloud
-from aws.operate import FLEET
 from aws.stack import Address, Clients, Stack
-from aws.store import packed
+from aws.store import FLEET, packed
 from aws.tables import make_tables
 from scheduler.fleet import Fleet
 from spotbed.errors import InputError, OutsideError

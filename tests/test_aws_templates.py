@@ -183,6 +183,7 @@ def test_a_wrapper_writes_its_lease_and_nothing_that_decides() -> None:
         "log",
         "output",
         "metrics",
+        "seats",
     }
     assert all(f'"{name}"' in text or f"{name}=" in text for name in written)
     assert written | {"job_id", "epoch", "phase", "holder"} == allowed

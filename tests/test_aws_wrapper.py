@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
@@ -38,6 +39,10 @@ HOSTILE = {
     "unicode": "jöb/\u202e\U0001f600",
     "long": "x" * 2000,
 }
+
+
+def order_of(job: str, epoch: int, worker: str = "w1") -> argparse.Namespace:
+    return argparse.Namespace(job=job, epoch=epoch, worker=worker)
 
 
 @dataclass
@@ -184,7 +189,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def has_log(cloud: Cloud, job: str, text: bytes, epoch: int = 1) -> bool:
-    path = wrapper.attempt_folder(str(cloud.root / "work"), job, epoch) / "output.log"
+    path = wrapper.attempt_folder(str(cloud.root / "work"), order_of(job, epoch)) / "output.log"
     return path.exists() and text in path.read_bytes()
 
 
@@ -331,7 +336,7 @@ def test_who_loses_the_lease_kills_the_job_and_reports_nothing(cloud: Cloud) -> 
     cloud.submit(commands=["echo $$", "exec sleep 603"], outputs=["*"])
     process = cloud.start()
     eventually(lambda: has_log(cloud, "j1", b"\n"))
-    log = wrapper.attempt_folder(str(cloud.root / "work"), "j1", 1) / "output.log"
+    log = wrapper.attempt_folder(str(cloud.root / "work"), order_of("j1", 1)) / "output.log"
     job = int(log.read_text())
     cloud.submit(epoch=2, commands=["true"])
     assert process.wait(60) == wrapper.LOST

@@ -461,3 +461,10 @@ def test_a_pool_that_the_scenario_does_not_have_is_told() -> None:
     mixed = json.loads(json.dumps(values).replace('"pool": "spot"', '"pool": "mixed"'))
     with pytest.raises(InputError, match="ran in pool 'mixed'"):
         judged(mixed, ran)
+
+
+def test_a_run_with_gangs_is_not_played_again() -> None:
+    values, ran = recorded("local")
+    paired = json.loads(json.dumps(values).replace('"gang": 1', '"gang": 2'))
+    with pytest.raises(InputError, match="runs with gangs are not played again"):
+        judged(paired, ran)

@@ -87,6 +87,7 @@ def run_of(lines: Sequence[Line], deployed: Deployed) -> Run:
     moved = _shifted(lines, _origin_ms(observe(lines, settings), settings.tick_ms))
     seen = observe(moved, settings)
     _refuse_other_pools(seen, deployed)
+    _refuse_gangs(seen)
     kept = {name: job for name, job in seen.jobs.items() if _counts(name, job, seen)}
     jobs = sorted(kept, key=lambda name: seen.jobs[name].ticket.submit_ms)
     pools = deployed.made.pools
@@ -103,6 +104,13 @@ def _refuse_other_pools(seen: Seen, deployed: Deployed) -> None:
         message = f"ran in pool {others[0]!r}, which the scenario does not have; it has {', '.join(sorted(known))}."
         hint = "Where AWS chooses among the pools (a `place` that delegates), nothing tells which type an instance was."
         raise InputError(Problem(message, "journal", hint=hint))
+
+
+def _refuse_gangs(seen: Seen) -> None:
+    gang = next((name for name, job in seen.jobs.items() if job.ticket.spec.gang > 1), "")
+    if gang:
+        message = f"{gang!r} ran on several workers at once: runs with gangs are not played again."
+        raise InputError(Problem(message, "journal", hint="A simulation of the scenario shows gangs: spotbed run."))
 
 
 def _counts(name: str, job: SeenJob, seen: Seen) -> bool:
