@@ -22,15 +22,13 @@ class Dies(Mutant):
 
 
 AWS = (
-    Dies(
-        "a claim forgets what checkpoints keep", NOTICED, "aws.workers", "        leased.progress_ms,\n", "        0,\n"
-    ),
+    Dies("a claim forgets what checkpoints keep", NOTICED, "aws.jobs", "        leased.progress_ms,\n", "        0,\n"),
     Dies(
         "an interrupted job is completed",
         UNNOTICED,
         "aws.workers",
-        "command.job, command.epoch, command.cause, 0, command.progress_ms)",
-        "command.job, command.epoch, DONE, 0, command.progress_ms)",
+        "command.job, command.epoch, command.cause, 0, command.progress_ms, row.name)",
+        "command.job, command.epoch, DONE, 0, command.progress_ms, row.name)",
     ),
     Dies(
         "the reaper forgets what the wrapper has kept",
