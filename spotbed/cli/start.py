@@ -37,7 +37,7 @@ def demo(
     terminal: Terminal,
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = DEMO_FOLDER,
 ) -> int:
-    """The first result, in seconds: a small scenario under five policies, and its report. No AWS account is used."""
+    """The first result, in seconds: a small scenario under several policies, and its report. No AWS account is used."""
     from spotbed import api
 
     with progress(terminal, "demo") as bar:
