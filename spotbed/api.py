@@ -23,6 +23,7 @@ from spotbed.scenario.load import load_scenario
 from spotbed.scenario.load import validate as problems_of
 from spotbed.scenario.models import Scenario
 from spotbed.scenario.problems import is_error, suggestion
+from spotbed.search_space import check_space
 from spotbed.summary import assumed_values, differing_rows, findings_of, queue_band, results_of
 from spotbed.work.runnable import refuse_unrunnable
 from spotbed.worlds import run_world
@@ -195,7 +196,7 @@ def _as_given(problem: Problem, baseline: str | None) -> Problem:
 
 
 def demo(out: Path, progress: Progress | None = None) -> Comparison:
-    """The demo scenario: five policies, one small regression."""
+    """The demo scenario: one small regression under several policies."""
     return compare_scenario(DEMO, out=out, progress=progress)
 
 
@@ -204,7 +205,11 @@ def validate(path: str | Path, *, lenient: bool = False) -> list[Problem]:
     problems = problems_of(path)
     if not any(is_error(problem) for problem in problems):
         try:
-            ready(load_scenario(path, lenient_settings(path) if lenient else ()))
+            given = lenient_settings(path) if lenient else ()
+            scenario = load_scenario(path, given)
+            ready(scenario)
+            if scenario.search is not None:
+                check_space(scenario, scenario.search, Path(path), given)
         except InputError as error:
             problems += error.problems
     return problems

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotbed.comparison import finish
-from spotbed.design import override
 from spotbed.engines import LOCAL, Engine
 from spotbed.errands import Errand, Item
 from spotbed.errors import InputError, OutsideError, Problem
@@ -21,6 +20,7 @@ from spotbed.keeping import code_sha256, forget, unfinished_folder
 from spotbed.metric_names import METRIC_BY_NAME
 from spotbed.progress import Progress, Silent
 from spotbed.scenario.models_search import Range, Search
+from spotbed.search_space import check_space, overrides_of
 from spotbed.stats.summary import paired, summarise, verdict
 
 if TYPE_CHECKING:
@@ -68,16 +68,7 @@ class _Task:
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """What --set would be given for these parameters."""
-        from spotbed.scenario.search_keys import path_of
-
-        policies = self.made.scenario.positions.data["policies"] if self.made.scenario.positions else []
-        given: list[str] = []
-        for key, value in values.items():
-            first, path = path_of(policies, self.search.policy, key)
-            given += [text for text in first if text not in given]
-            given.append(override(path, value))
-        # what writes a name as a mapping comes before what is set in it
-        return [*self.request.overrides, *sorted(given, key=lambda text: text.partition("=")[0].count("."))]
+        return overrides_of(self.made.scenario, self.search, values, self.request.overrides)
 
     @property
     def directions(self) -> list[str]:
@@ -133,27 +124,8 @@ def _task(request: Request) -> _Task:
     check_replaceable(target)
     storage = request.storage or target.parent / f"{target.name}.optuna.log"
     made = ready(scenario, worlds=tune + report)
-    task = _Task(request, made, scenario.search, objectives, target, storage, range(tune), range(tune, tune + report))
-    for place in (0, -1):  # both ends of every parameter can be made
-        ends = {key: [*_ends(values)][place] for key, values in scenario.search.space.items()}
-        try:
-            ready(load_scenario(request.path, task.overrides(ends)))
-        except InputError as error:
-            raise InputError([_in_the_space(task, problem) for problem in error.problems]) from error
-    return task
-
-
-def _in_the_space(task: _Task, problem: Problem) -> Problem:
-    """A problem with an override that nobody has written, told of the parameter that it is made of."""
-    from spotbed.scenario.search_keys import path_of
-
-    policies = task.made.scenario.positions.data["policies"] if task.made.scenario.positions else []
-    for key in task.search.space:
-        _, path = path_of(policies, task.search.policy, key)
-        if problem.path == path or (problem.path or "").startswith(f"{path}."):
-            place = f"search.space.{key}"
-            return Problem(problem.message, str(task.request.path), path=place, value=problem.value, hint=problem.hint)
-    return problem
+    check_space(scenario, scenario.search, request.path, request.overrides)
+    return _Task(request, made, scenario.search, objectives, target, storage, range(tune), range(tune, tune + report))
 
 
 def _no_objective(name: str) -> Problem:
@@ -163,10 +135,6 @@ def _no_objective(name: str) -> Problem:
     return Problem(
         f"{name!r} is no metric that is good or bad.", "--objectives", value=name, hint=suggestion(name, good)
     )
-
-
-def _ends(values: Any) -> Sequence[Any]:
-    return (values.from_, values.to) if isinstance(values, Range) else values
 
 
 def _study(task: _Task) -> Any:

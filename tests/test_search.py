@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[str, Sequence[str], str]] = {
     "an unknown parameter": (
         "search: {policy: own, space: {place.wast: [1]}}",
         (),
-        "s.yaml: error: search.space.place.wast: 'wast' is no parameter",
+        "error: search.space.place.wast: 'wast' is no parameter",
     ),
     "an objective twice": (
         "search: {policy: own, space: {place.waste: [1]}}",
@@ -229,6 +229,10 @@ REFUSED: dict[str, tuple[str, Sequence[str], str]] = {
 def test_what_cannot_be_searched_is_told(block: str, options: Sequence[str], said: str) -> None:
     text = Path("s.yaml").read_text()
     Path("s.yaml").write_text(text[: text.index("search:")] + block + "\n")
+    if block and not options:
+        validated = spotbed("validate", "s.yaml")
+        assert validated.exit_code == 2
+        assert said in validated.stdout
     found = spotbed("search", "s.yaml", "--trials", "2", *options)
     assert found.exit_code == 2
     assert said in found.stderr
