@@ -137,7 +137,7 @@ class Stack:
             self._upload(path, ids[0])
         for batch in _batches(list(new.values())):
             self._send(batch)
-        self._await([each.last_id for each in read if each.ticket.id in new])
+        self._await({each.last_id: each.after for each in read if each.ticket.id in new})
         return list(new)
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -165,16 +165,26 @@ class Stack:
                 asked = answer.get("UnprocessedKeys", {})
         return found
 
-    def _await(self, ids: Sequence[str]) -> None:
-        """Until the table knows the jobs. Raises OutsideError."""
+    def _await(self, after: Mapping[str, Sequence[str]]) -> None:
+        """Until the table knows the jobs: id -> the jobs that it comes after. Raises OutsideError."""
         until_s = time.monotonic() + _TAKEN_WITHIN_S
-        missing = list(ids)
+        missing = list(after)
         while missing := sorted(set(missing) - self._known(missing)):
             if time.monotonic() >= until_s:
-                what = f"{len(missing)} of {len(ids)} jobs were not taken in yet, {missing[0]!r} among them."
+                what = f"{len(missing)} of {len(after)} jobs were not taken in yet, {missing[0]!r} among them."
+                what += self._held_up(missing, after)
                 how = f"look again: spotbed jobs --stack {self.name}; a message that is no job is in the dead letters"
                 raise OutsideError(what, "the messages, in the queue", how, exit_code=4)
             time.sleep(_PAUSE_S)
+
+    def _held_up(self, missing: Sequence[str], after: Mapping[str, Sequence[str]]) -> str:
+        """The first of the missing jobs that comes after one which nobody has submitted, and that one."""
+        named = sorted({each for job_id in missing for each in after[job_id]})
+        unknown = set(named) - self._known(named) - set(missing)
+        for job_id in missing:
+            if waited := sorted(unknown.intersection(after[job_id])):
+                return f" {job_id!r} comes after {waited[0]!r}, which the stack does not know: submit that job."
+        return ""
 
     def _upload(self, folder: Path, job_id: str) -> None:
         for path in _files(folder):

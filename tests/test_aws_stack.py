@@ -199,7 +199,22 @@ def test_jobs_that_are_not_taken_in_are_told(mine: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_TAKEN_WITHIN_S", 0.0)
     put(mine, "there")
     with pytest.raises(OutsideError, match="1 of 2 jobs were not taken in yet, 'lost' among them"):
-        Stack._await(mine, ["there", "lost"])
+        Stack._await(mine, {"there": (), "lost": ("there",)})
+
+
+def test_the_job_that_nobody_knows_is_told_to_who_comes_after_it(
+    mine: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_TAKEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(Taking, "_await", Stack._await)
+    put(mine, "there")
+    path = written(
+        tmp_path,
+        {"id": "first", "commands": ["true"], "after": ["second", "there"]},
+        {"id": "second", "commands": ["true"], "after": ["there", "typo"]},
+    )
+    with pytest.raises(OutsideError, match="'second' comes after 'typo', which the stack does not know"):
+        mine.submit(path)
 
 
 def test_a_stack_without_a_plan_says_so(mine: Stack) -> None:
