@@ -86,13 +86,20 @@ def check_replaceable(target: Path) -> None:
         )
 
 
-def _check_parent(target: Path) -> None:
+def check_writable(file: Path, hint: str) -> None:
+    """Raise InputError unless a file can be written there, or replaced."""
+    if file.is_dir():
+        raise InputError(Problem("is a folder, and a file is to be written there.", str(file), hint=hint))
+    _check_parent(file, hint)
+
+
+def _check_parent(target: Path, hint: str = _ELSEWHERE) -> None:
     """Raise InputError unless the nearest folder above `target` that exists can be written to."""
     parent = next(parent for parent in target.absolute().parents if parent.exists())
     if not parent.is_dir():
-        raise InputError(Problem(f"{parent.name} is a file, not a folder.", file=str(target), hint=_ELSEWHERE))
+        raise InputError(Problem(f"{parent.name} is a file, not a folder.", file=str(target), hint=hint))
     if not os.access(parent, os.W_OK):
-        raise InputError(Problem(f"{parent} cannot be written to.", file=str(target), hint=_ELSEWHERE))
+        raise InputError(Problem(f"{parent} cannot be written to.", file=str(target), hint=hint))
 
 
 def is_ours(folder: Path) -> bool:

@@ -235,12 +235,37 @@ def test_policy_check_of_a_good_policy_passes_every_row() -> None:
     assert all(each["passed"] for each in rows)
 
 
+def test_policy_check_takes_the_only_policy_of_a_file_and_asks_among_several() -> None:
+    helper = "class Ours:\n    pass\n"
+    Path("mine.py").write_text(GOOD + helper)
+    assert json.loads(invoke("policy", "check", "mine.py", "-o", "json").stdout) == json.loads(
+        invoke("policy", "check", "mine.py:Mine", "-o", "json").stdout
+    )
+    for source in (helper, GOOD + "class Other(Mine):\n    pass\n"):
+        Path("mine.py").write_text(source)
+        told = invoke("policy", "check", "mine.py", code=2).stderr
+        assert "error: 'mine.py' names no class. Write mine.py:ClassName." in told
+
+
+def test_policy_new_names_the_next_steps() -> None:
+    told = invoke("policy", "new", "my_own").stderr
+    assert "Next: spotbed policy check my_own.py\n" in told
+    assert "{use: my_own.py:MyOwn}, and: spotbed compare scenario.yaml\n" in told
+    invoke("policy", "check", "my_own.py")
+
+
+def test_a_bench_of_which_nothing_is_run_fails() -> None:
+    told = invoke("bench", "published", "--only", "lublin", "--write", "v.md", code=1)
+    assert "no data: set SPOTBED_DATA" in told.stdout + told.stderr
+    assert "nothing was run: every target was skipped" in told.stderr
+    assert not Path("v.md").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("spot-onyl", "error: unknown policy 'spot-onyl'. Did you mean 'spot-only'?"),
         ("mien.py:Mine", "error: there is no file 'mien.py'. Did you mean 'mine.py'?"),
-        ("mine.py", "error: 'mine.py' names no class. Write mine.py:ClassName."),
         ("", "error: names no policy."),
     ],
 )
@@ -396,6 +421,9 @@ ARGUMENTS = {
     "data get nothing": "spotbed data list",
     "data prices --region mars-1": "unknown region 'mars-1'",
     "data prices --os dos": "unknown os 'dos'",
+    "data predict .": ". is a folder, not a file.",
+    "bench published --only backoff --write .": ".: error: is a folder, and a file is to be written there.",
+    "bench published --only backoff --write s.yaml/x.md": "s.yaml/x.md: error: s.yaml is a file, not a folder.",
     "policy new s.txt": "ends in .py",
     "policy new mine.py": "exists already",
     "policy new mine": "mine.py: error: exists already",

@@ -168,7 +168,7 @@ def test_paths(tmp_path: Path) -> None:
     for path, told in [
         ("log.swf", []),
         ("lok.swf", [f"workload.path: no such file: {tmp_path / 'lok.swf'}."]),
-        ("folder", ["workload.path: is a folder, not a file."]),
+        ("folder", [f"workload.path: {tmp_path / 'folder'} is a folder, not a file."]),
         ("data:no-such-data", ["workload.path: there is no public data called 'no-such-data'."]),
     ]:
         assert said(tmp_path, f"workload: {{source: swf, path: '{path}'}}") == told
@@ -186,7 +186,7 @@ def test_public_data_is_found_below_its_folder(tmp_path: Path, monkeypatch: pyte
     path.write_text(f"workload: {{source: swf, path: 'data:deep'}}\n{POOLS}\n{POLICIES}\n", encoding="utf-8")
     (problem,) = validate(path)
     assert (problem.message, problem.hint) == (
-        "is a folder of files.",
+        "data:deep is a folder of files.",
         "Name a file in it, such as data:deep/log.swf.gz.",
     )
 

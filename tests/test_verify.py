@@ -337,6 +337,21 @@ def test_what_is_no_line_of_a_journal_is_refused_with_its_place(tmp_path: Path, 
     assert (problem.file, problem.line) == (str(file), 2)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PAR1\x15\x04\x89", "is the journal of a simulated run. A deployed run is needed: the journal.jsonl"),
+        (b"[1, \x89]", "is no journal: its byte 4 is no text in UTF-8. A local stack keeps it as journal.jsonl"),
+    ],
+)
+def test_a_file_that_is_no_text_is_told_in_the_users_words(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "journal.parquet"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_journal(file)
+    assert str(caught.value).startswith(f"{file}: error: {said}")
+
+
 def test_lines_of_a_functions_log_are_read_and_put_in_order() -> None:
     later, sooner = ([at_ms, "world", "w1", {"fact": "worker", "pool": "spot"}, []] for at_ms in (9, 4))
     assert [line.at_ms for line in lines_of([{"journal": later}, {"journal": sooner}])] == [4, 9]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotbed.cli.command import command
-from spotbed.cli.failures import GATE_FAILED, OK
+from spotbed.cli.failures import FAILURE, GATE_FAILED, OK
 from spotbed.cli.progress import progress
 from spotbed.cli.tables import Table
 from spotbed.cli.terminal import Terminal
@@ -39,13 +39,18 @@ def published(
 ) -> int:
     """Run every published or exact target: published, ours, difference, accepted, passed. Exit 3 if one fails.
 
-    Public data is found under $SPOTBED_DATA; what lacks its data is skipped and says so.
+    Public data is found under $SPOTBED_DATA; what lacks its data is skipped and says so; exit 1 if all is.
     """
     from spotbed.published import document, results
 
+    if write is not None:
+        document.check_place(write)
     with progress(terminal, "bench published") as bar:
         found = list(results(only or (), quick=quick, tell=bar.update))
     terminal.result(_told(found), _document(found), data=lambda: Table.of_records(_document(found)["rows"]))
+    if found and all(result.skipped for result in found):
+        terminal.alert("nothing was run: every target was skipped, for the reasons above")
+        return FAILURE
     if write is not None:
         document.write(write, found)
         terminal.note(f"Written: {write}, from {write.with_suffix('.json')}")

@@ -48,13 +48,19 @@ def new(
 
     written = [str(file) for file in policies.scaffold(path, point)]
     terminal.result(Table(["written"], [[file] for file in written]), {"written": written})
+    terminal.note(f"Next: spotbed policy check {written[0]}")
+    named = f"{{use: {written[0]}:{policies.class_name(Path(written[0]))}}}"
+    terminal.note(f"Then name it under `policies` of a scenario, {named}, and: spotbed compare scenario.yaml")
 
 
 @command(app)
 def check(
     terminal: Terminal,
     policy: Annotated[
-        str, typer.Argument(metavar="FILE.py:Class", help="A policy of your own, or the name of a known one.")
+        str,
+        typer.Argument(
+            metavar="FILE.py:Class", help="A policy of your own (its only one without :Class), or a known one's name."
+        ),
     ],
 ) -> int:
     """Does a policy keep the contract: complete, pure, repeatable, blind to the future? And can it be deployed?"""

@@ -6,6 +6,6 @@ from spotbed.policies.catalogue import PolicyInfo, known
 from spotbed.policies.check import CheckReport, check
 from spotbed.policies.compose import Composed, compose
 from spotbed.policies.load import load_class
-from spotbed.policies.scaffold import scaffold
+from spotbed.policies.scaffold import class_name, scaffold
 
-__all__ = ["CheckReport", "Composed", "PolicyInfo", "check", "compose", "known", "load_class", "scaffold"]
+__all__ = ["CheckReport", "Composed", "PolicyInfo", "check", "class_name", "compose", "known", "load_class", "scaffold"]

@@ -18,7 +18,7 @@ from spotbed.policies.about import hindrance
 from spotbed.policies.battery import answers
 from spotbed.policies.catalogue import ON_AWS
 from spotbed.policies.compose import Composed, compose, sees_the_queue
-from spotbed.policies.load import entry_point_classes, file_of, is_path, load_class, source_of
+from spotbed.policies.load import entry_point_classes, file_of, is_path, load_class, source_of, with_class
 from spotbed.policies.parameters import apply_parameters, shown_parameters
 from spotbed.policies.purity import Finding, findings
 from spotbed.policies.rehearsal import Told, elsewhere, rehearse, written
@@ -45,9 +45,9 @@ class CheckReport:
 
 
 def check(name: str) -> CheckReport:
-    """Check a policy by name or `path.py:Class`. Raises InputError where there is none of that name.
+    """Check a policy by name, `path.py:Class`, or `path.py` with one class that fills a point.
 
-    What its source shows to be impure is not run at all.
+    Raises InputError where there is none of that name. What its source shows to be impure is not run at all.
     """
     if not name:
         raise InputError(Problem("names no policy.", value=name, hint="Write FILE.py:Class, or a name."))
@@ -56,7 +56,7 @@ def check(name: str) -> CheckReport:
     if bad:
         return CheckReport(bad)
     try:
-        entry = _entry(name)
+        entry = _entry(with_class(name))
         composed = compose(entry, Path())
     except InputError as error:
         if any(problem.file is None for problem in error.problems):

@@ -55,14 +55,33 @@ def load_class(name: str, base_dir: Path) -> type:
     module = load_module(file)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        classes = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module.__name__
-        ]
         message = f"there is no class {shown(class_name)} in it."
-        raise InputError(Problem(message, str(file), 1, value=class_name, hint=suggestion(class_name, classes)))
+        raise InputError(
+            Problem(message, str(file), 1, value=class_name, hint=suggestion(class_name, list(_classes_of(module))))
+        )
     return found
+
+
+def with_class(name: str) -> str:
+    """`path.py` as `path.py:Class` where the file has exactly one class that fills a point; else as it is. Imports the
+    file. Raises InputError."""
+    if not name.endswith(".py") or not _is_file(Path(name)):
+        return name
+    kinds = [
+        kind
+        for kind in _classes_of(load_module(Path(name))).values()
+        if any(callable(getattr(kind, method, None)) for methods in METHODS.values() for method in methods)
+    ]
+    return f"{name}:{kinds[0].__name__}" if len(kinds) == 1 else name
+
+
+def _classes_of(module: ModuleType) -> dict[str, type]:
+    """The classes that a module defines itself, by the name it has for them."""
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    }
 
 
 def _is_file(path: Path) -> bool:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spotbed.files import write_text
+from spotbed.files import check_writable, write_text
 from spotbed.published.judge import Result, accepted
 from spotbed.published.runs import SOURCES
 from spotbed.published.table import Target, targets
@@ -53,6 +53,13 @@ def updated(stored: Stored, results: Iterable[Result]) -> dict[str, dict[str, An
 def _short(value: float | None) -> float | None:
     """Twelve digits: beyond them, other processors and libraries may round otherwise."""
     return None if value is None else float(f"{value:.12g}")
+
+
+def check_place(path: Path) -> None:
+    """Raise InputError, before anything is run, where `write` could not write the document and its results."""
+    hint = "Give another file with --write."
+    check_writable(path, hint)
+    check_writable(path.with_suffix(".json"), hint)
 
 
 def write(path: Path, results: Sequence[Result]) -> None:

@@ -31,7 +31,7 @@ def _file(text: str, base_dir: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise InputError(Problem("is a folder, not a file.", value=text, hint="Name a file in it."))
+        raise InputError(Problem(f"{printable(path)} is a folder, not a file.", value=text, hint="Name a file in it."))
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = suggestion(path.name, siblings)
     hint = near if near.startswith("Did") else "A relative path starts at the scenario's folder."
@@ -45,5 +45,5 @@ def _data(text: str) -> Path:
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir())
         hint = f"Name a file in it, such as {text}/{names[0]}." if names else "It is empty."
-        raise InputError(Problem("is a folder of files.", value=text, hint=hint))
+        raise InputError(Problem(f"{text} is a folder of files.", value=text, hint=hint))
     return path

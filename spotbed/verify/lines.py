@@ -18,6 +18,11 @@ from spotbed.errors import InputError, Problem
 
 WORLD = "world"
 _NEEDED = {"job": ("ticket",), "array": ("tasks",), "worker": ("pool",), "stack": ("settings",)}
+_PARQUET = b"PAR1"
+_SIMULATED = (
+    "A deployed run is needed: the journal.jsonl of a local stack, or --from-stack of `data fit`, --stack of `verify`. "
+    "What a simulated run did is in the tables beside its journal (spotbed.load), and its scenario is known."
+)
 _HINT = "A local stack keeps it as journal.jsonl; functions write it into their logs."
 
 
@@ -37,9 +42,16 @@ class Line:
 def read_journal(path: Path) -> list[Line]:
     """The lines of a file, in order of time. Raises InputError with the first line that is none."""
     try:
-        texts = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"cannot be read: {error}.", str(path))) from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(Problem(f"cannot be read: {error.strerror}.", str(path), hint=_HINT)) from None
+    if content.startswith(_PARQUET):
+        raise InputError(Problem("is the journal of a simulated run.", str(path), hint=_SIMULATED))
+    try:
+        texts = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        message = f"is no journal: its byte {error.start} is no text in UTF-8."
+        raise InputError(Problem(message, str(path), hint=_HINT)) from None
     return lines_of(_parsed(str(path), texts), str(path))
 
 
