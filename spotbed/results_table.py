@@ -8,6 +8,7 @@ from typing import Any
 
 from spotbed.gates import parse_rule
 from spotbed.metric_names import METRIC_BY_NAME
+from spotbed.report.metric_words import CUT, is_cut, shown_ends
 from spotbed.report.standing import did_less, is_billed
 from spotbed.report.words import (
     count,
@@ -114,7 +115,7 @@ def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: f
 
     return [
         policy["label"],
-        cell(aim.metric, amount) + _interval(metrics[aim.metric]["ci95"], amount),
+        cell(aim.metric, amount) + _interval(_shown(metrics[aim.metric]["ci95"]), amount),
         _against_baseline(policy["vs_baseline"].get(aim.metric)),
         cell("makespan_s", lambda mean: in_unit(mean, unit)),
         cell("wait_s", duration),
@@ -122,6 +123,10 @@ def _row(policy: Mapping[str, Any], aim: _Aim, counts: Sequence[str], dearest: f
         count(sum(metrics[metric]["mean"] or 0.0 for metric in UNDONE)),
         _won(policy["vs_baseline"].get(aim.metric)),
     ]
+
+
+def _shown(ends: Sequence[float] | None) -> list[float] | None:
+    return None if ends is None else shown_ends(ends)
 
 
 def _interval(ends: Sequence[float] | None, text: Any) -> str:
@@ -154,6 +159,8 @@ def _notes(results: Mapping[str, Any], aim: _Aim) -> list[str]:
     if results["replications"] < 2:
         return [*notes, FEW_WORLDS]
     intervals = f"[ ]: 95 % interval of the mean over {plural(results['replications'], 'world')}; {method_text()}."
+    if any(is_cut(policy["metrics"][aim.metric]["ci95"]) for policy in results["policies"]):
+        intervals += f" {CUT}"
     return [*notes, *_unresolved_lines(results, aim), intervals]
 
 

@@ -11,7 +11,10 @@ from chromium import Chromium, Page, find_chromium
 from report_frames import make_comparison, make_run
 from test_report_html import HOSTILE, hostile_comparison
 
+from spotbed.report.document import Document, Grid, Section
+from spotbed.report.html import page as page_of
 from spotbed.report.html import write_comparison_html, write_run_html
+from spotbed.report.marks import Label
 
 # For each chart that is shown: its id and how much was drawn. Marks are what a trace draws; a heat map is a picture.
 DRAWN = """[...document.querySelectorAll('.plot')].filter((plot) => plot.offsetParent).map((plot) => {
@@ -24,6 +27,11 @@ DRAWN = """[...document.querySelectorAll('.plot')].filter((plot) => plot.offsetP
   return { id: plot.id, marks: seen.length, width };
 })"""
 TABS = "document.querySelectorAll('[role=tab]').length"
+# pixels between the text of a cell that stands at the right and that of the next one, which stands at the left
+GAPS = """[...document.querySelectorAll('.number + :not(.number)')].map((cell) => {
+  const side = (of, name) => parseFloat(getComputedStyle(of)[name]);
+  return side(cell.previousElementSibling, 'paddingRight') + side(cell, 'paddingLeft');
+})"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -87,6 +95,17 @@ def test_a_comparison_draws_every_chart_in_every_tab(open_page: Callable[..., Pa
         seen |= {plot["id"] for plot in check_charts(page, 18)}
     assert seen == set(page.evaluate("Object.keys(JSON.parse(document.getElementById('figures').textContent))"))
     check_quiet(page, path)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_text_beside_a_number_stands_apart_from_it(open_page: Callable[..., Page], tmp_path: Path, width: int) -> None:
+    rows = (("15s", 30, Label("on-demand-only")), ("3m", 1200, Label("div+ckpt")))
+    grid = Grid("points", ("checkpoint.write", "capacity.pools.s.max", "policy"), rows)
+    path = tmp_path / "sweep.html"
+    path.write_bytes(page_of(Document("t", "k", "s", [Section("points", "Every point", (grid,))], {})))
+    gaps = open_page(path, width).evaluate(GAPS)
+    assert len(gaps) == 3
+    assert min(gaps) >= 16
 
 
 def test_tabs_are_chosen_by_the_keyboard(open_page: Callable[..., Page], folder: Path) -> None:

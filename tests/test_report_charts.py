@@ -26,8 +26,10 @@ from spotbed.report.charts.times import cumulative, times_by_policy
 from spotbed.report.charts.trade_off import cost_against_makespan
 from spotbed.report.charts.waste import wasted_work
 from spotbed.report.comparison import comparison_document
+from spotbed.report.comparison_tables import result_grid
 from spotbed.report.data import RunData, empty
 from spotbed.report.marks import Bars, Chart, Columns, Heat, Line, Mark, Note, Points, Region, Rule, Stack
+from spotbed.report.metric_words import CUT
 from spotbed.report.one_run import run_document
 from spotbed.report.palette import BASELINE, policy_styles, pool_colors
 from spotbed.report.plotly_figures import figure
@@ -323,6 +325,24 @@ def test_means_intervals_and_bounds_stand_where_the_results_say() -> None:
     panel = chart.panels[0]
     assert panel.x.low is not None
     assert panel.x.low < 27.0
+
+
+def test_an_interval_is_drawn_from_zero_where_it_reaches_below_and_the_page_says_so() -> None:
+    data = make_comparison(POLICIES[:2], worlds=5, jobs=3)
+    label, metrics = (data.results["policies"][1][key] for key in ("label", "metrics"))
+    assert CUT not in cost_against_makespan(data, STYLES, standing(data)).reading
+    metrics["cost_usd"]["ci95"] = [-100.0, 900.0]
+    metrics["makespan_s"]["ci95"] = [-7200.0, 720_000.0]
+    chart = cost_against_makespan(data, STYLES, standing(data))
+    own = next(mark for mark in marks(chart, Points) if mark.name == label)
+    assert own.y_interval == ([0.0], [900.0])
+    assert own.x_interval == ([0.0], [200.0])
+    assert (chart.panels[0].x.low, chart.panels[0].y.low) == (0.0, 0.0)
+    assert chart.reading.endswith(CUT)
+    grid = result_grid(data)
+    assert str(grid.note[0]).endswith(CUT)
+    assert grid.rows[1][1].below == "0.00 to 900"
+    assert metrics["cost_usd"]["ci95"] == [-100.0, 900.0]
 
 
 def test_policies_pushed_into_a_corner_are_shown_close_up() -> None:

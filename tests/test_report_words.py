@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from spotbed.metric_names import METRIC_NAMES
+from spotbed.report.metric_words import called, is_cut, shown_ends
 from spotbed.report.words import (
     cents,
     count,
@@ -104,3 +106,19 @@ def test_times_under_each_other_have_one_unit(seconds: list[float | None], unit:
     largest = max((each for each in seconds if each is not None), default=None)
     assert time_unit(seconds) == unit
     assert in_unit(largest, unit) == written
+
+
+def test_every_metric_is_called_by_words_without_its_unit() -> None:
+    words = {name: called(name) for name in METRIC_NAMES}
+    assert len(set(words.values())) == len(METRIC_NAMES)
+    assert not any("_" in word or word.endswith(("usd", " s")) for word in words.values())
+    known = ("cost_usd", "makespan_s", "flow_s", "lost_work_s", "orphan_workers", "duplicate_completions")
+    assert [words[name] for name in known] == [
+        *("Cost", "Makespan", "Flow time", "Lost work", "Orphan workers", "Completed twice")
+    ]
+
+
+def test_an_interval_of_a_metric_is_shown_from_zero() -> None:
+    assert shown_ends([-3.0, 2.0]) == [0.0, 2.0]
+    assert shown_ends([1.0, 2.0]) == [1.0, 2.0]
+    assert [is_cut(ends) for ends in ([-3.0, 2.0], [0.0, 2.0], None)] == [True, False, False]

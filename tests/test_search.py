@@ -20,7 +20,10 @@ from typer.testing import CliRunner
 from spotbed import api
 from spotbed.cli.app import app
 from spotbed.engines import Engine
-from spotbed.report.search import _answers
+from spotbed.report.document import Two
+from spotbed.report.marks import Points
+from spotbed.report.metric_words import CUT
+from spotbed.report.search import _answers, front_grid, search_document
 from spotbed.scenario.search_keys import path_of
 from spotbed.search import Found, Request, run_search
 
@@ -112,6 +115,27 @@ def test_the_best_is_found_and_judged_on_worlds_that_chose_nothing() -> None:
     assert written == ["figures", "index.html", "provenance.json", "report.md", "results.json", "tables", "trials.csv"]
 
 
+def test_the_report_of_a_search_says_words_hours_and_what_is_cut() -> None:
+    results = searched(4, objectives=("cost_usd", "makespan_s")).results
+    for judged in [results["before"]["own"], *(t["reported"] for t in results["trials"] if t["on_front"])]:
+        judged["cost_usd"] = {**judged["cost_usd"], "mean": 2.0, "ci95": [-1.0, 5.0]}
+        judged["makespan_s"] = {**judged["makespan_s"], "mean": 18_000.0, "ci95": [-3600.0, 39_600.0]}
+    document = search_document(results)
+    (chart,) = document.charts()
+    (panel,) = chart.panels
+    assert (panel.x.title, panel.y.title) == ("cost (USD)", "makespan (h)")
+    assert (panel.x.low, panel.y.low) == (0.0, 0.0)
+    assert chart.reading.endswith(CUT)
+    was, front = (mark for mark in panel.marks if isinstance(mark, Points) and mark.name in ("own", "front"))
+    assert front is panel.marks[-1]  # drawn over what was there before, of which more is seen
+    assert front.size < was.size
+    assert (was.y[0], was.y_interval) == (5.0, ([0.0], [11.0]))
+    grid = front_grid(results)
+    assert grid.columns == ("", "Cost", "Makespan", "place.waste")
+    assert grid.rows[1][1:3] == (Two("$2.00", "[$0.00, $5.00]"), Two("5.00 h", "[0.00 h, 11.0 h]"))
+    assert str(grid.note[0]).endswith(CUT)
+
+
 def test_what_a_trial_says_is_what_a_comparison_with_its_parameters_says() -> None:
     trial = searched(1).results["trials"][0]
     override = f"policies.own.place.with.waste={trial['values']['place.waste']}"
@@ -165,7 +189,7 @@ def test_the_best_of_the_front_is_named_by_the_worlds_that_chose_it() -> None:
 
     # on the worlds that judge, trial 1 is lucky: to name it would be to choose by the judge
     told = {"trials": [trial(0, 1.0, 1.5), trial(1, 2.0, 1.2)], "objectives": ["cost_usd"], "policy": "own"}
-    assert [part for part in _answers(told, told["trials"])[1] if "trial" in part] == ["cost_usd: trial 0 has "]
+    assert [part for part in _answers(told, told["trials"])[1] if "trial" in part] == ["Cost: trial 0 has "]
 
 
 def test_a_search_that_is_killed_goes_on_with_the_trial_that_it_was_in() -> None:

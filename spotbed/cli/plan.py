@@ -92,8 +92,10 @@ def _tables(plan: Plan) -> list[tuple[str, Table]]:
 
 
 def _words(plan: Plan) -> list[str]:
+    from spotbed.report.metric_words import shown_ends
+
     found = plan.prediction.per_job[_PER_JOBS]
-    ends = "" if found.ci95 is None else f" [{found.ci95[0]:,.2f}, {found.ci95[1]:,.2f}]"
+    ends = "" if found.ci95 is None else " [{:,.2f}, {:,.2f}]".format(*shown_ends(found.ci95))
     low, high = found.low or 0.0, found.high or 0.0
     mean = "n/a" if found.mean is None else f"${found.mean:,.2f}{ends}"
     strategy = f"the pool of each instance, by {plan.delegated}: modelled, not our code"

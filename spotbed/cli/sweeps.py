@@ -56,6 +56,8 @@ def sweep(
     The scenario's `sweep` says which keys take which values. A sweep that was ended goes on with the same command.
     """
     from spotbed.errors import InputError, Problem
+    from spotbed.report.metric_words import CUT
+    from spotbed.report.sweep import any_cut
     from spotbed.sweep import Request, estimate, plan_sweep, run_sweep
 
     if instance is not None and not dry_run:
@@ -73,6 +75,7 @@ def sweep(
         done = run_sweep(request, bar)
     rows = _rows(done.results)
     notes = [f"The first {_MOST_SHOWN} of {len(rows)} rows."] if len(rows) > _MOST_SHOWN else []
+    notes += [CUT] if any_cut(done.results) else []
     columns = [*done.results["keys"], "policy", "cost", "against baseline", "makespan", "worlds"]
     terminal.result(Table(columns, rows[:_MOST_SHOWN], notes), done.results, data=lambda: Table(columns, rows))
     terminal.note(f"Written: {done.path} (open {done.path / 'index.html'}; data set {done.path / 'sweep.parquet'})")
@@ -151,13 +154,15 @@ def search(
     request = Request(file, trials, given, wanted, storage, tune_worlds, report_worlds, out, where)
     with progress(terminal, f"search {file.name}") as bar:
         done = run_search(request, bar)
-    columns, rows = _front(done.results)
-    terminal.result(Table(columns, rows), done.results)
+    terminal.result(_front(done.results), done.results)
     terminal.note(f"Written: {done.path} (open {done.path / 'index.html'})")
 
 
-def _front(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def _front(results: dict[str, Any]) -> Table:
+    from spotbed.report.metric_words import called
     from spotbed.report.search import front_grid
 
     grid = front_grid(results)
-    return ["policy", *grid.columns[1:]], [[_text(cell) for cell in row] for row in grid.rows]
+    objectives = [called(name).lower() for name in results["objectives"]]
+    columns = ["policy", *objectives, *grid.columns[1 + len(objectives) :]]
+    return Table(columns, [[_text(cell) for cell in row] for row in grid.rows], [str(part) for part in grid.note])

@@ -10,6 +10,7 @@ from spotbed.report.data import ComparisonData
 from spotbed.report.document import Grid, Tone, Two
 from spotbed.report.estimates import against_baseline, estimate, labels, policies
 from spotbed.report.marks import Label
+from spotbed.report.metric_words import CUT, called
 from spotbed.report.standing import is_billed
 from spotbed.report.words import (
     MINUS,
@@ -28,25 +29,25 @@ from spotbed.report.words import (
 
 Writer = Callable[[float | None], str]
 
-_RESULTS = (  # metric, column, how its numbers are written
-    ("cost_usd", "Cost", "usd"),
-    ("makespan_s", "Makespan", "time"),
-    ("flow_s", "Flow time", "time"),
-    ("wait_s", "Wait", "time"),
-    ("bounded_slowdown", "Bounded slowdown", "number"),
-    ("deadline_missed", "Deadlines missed", "count"),
-    ("interruptions", "Interruptions", "count"),
-    ("lost_work_s", "Lost work", "time"),
+_RESULTS = (  # metric, how its numbers are written
+    ("cost_usd", "usd"),
+    ("makespan_s", "time"),
+    ("flow_s", "time"),
+    ("wait_s", "time"),
+    ("bounded_slowdown", "number"),
+    ("deadline_missed", "count"),
+    ("interruptions", "count"),
+    ("lost_work_s", "time"),
 )
 _OF_INSTANCES = ("cost_usd", "interruptions", "lost_work_s")  # which a fixed cluster does not have
 _RISKS = (
-    ("jobs_submitted", "Submitted"),
-    ("jobs_done", "Done"),
-    ("jobs_failed", "Failed"),
-    ("jobs_unfinished", "Unfinished"),
-    ("jobs_lost", "Lost"),
-    ("duplicate_completions", "Completed twice"),
-    ("orphan_workers", "Orphan workers"),
+    "jobs_submitted",
+    "jobs_done",
+    "jobs_failed",
+    "jobs_unfinished",
+    "jobs_lost",
+    "duplicate_completions",
+    "orphan_workers",
 )
 _FAULT_COLUMNS = {"jobs_lost", "duplicate_completions", "orphan_workers"}
 
@@ -62,14 +63,16 @@ def result_grid(data: ComparisonData) -> Grid:
         shown = [entry for entry in shown if entry[0] not in _OF_INSTANCES]
     if data.runs and not has_deadlines(data.runs):
         shown = [entry for entry in shown if entry[0] != "deadline_missed"]
-    writers = {metric: _writer(data, metric, style) for metric, _, style in shown}
+    writers = {metric: _writer(data, metric, style) for metric, style in shown}
     rows = [
         (_name(policy, data), *(_estimate_cell(policy, metric, write) for metric, write in writers.items()))
         for policy in policies(data.results)
     ]
     worlds = int(data.results.get("replications") or 1)
     note = "Mean over worlds, and below it the 95 % interval of the mean." if worlds > 1 else "One world: no interval."
-    return Grid("results", ("Policy", *(column for _, column, _ in shown)), tuple(rows), (note,))
+    if any(estimate(policy, metric).is_cut for policy in policies(data.results) for metric in writers):
+        note += f" {CUT}"
+    return Grid("results", ("Policy", *(called(metric) for metric, _ in shown)), tuple(rows), (note,))
 
 
 def _name(policy: Mapping[str, Any], data: ComparisonData) -> Label | Two:
@@ -123,8 +126,7 @@ def paired_grid(data: ComparisonData) -> Grid:
         if label != baseline:
             own = [_paired_cells(policy, metric, write) for metric, write in writers.items()]
             rows.append((Label(label), *(cell for cells in own for cell in cells)))
-    names = {metric: column for metric, column, _ in _RESULTS}
-    columns = [column for metric, _ in shown for column in (f"{names[metric]}: difference", "Ratio")]
+    columns = [column for metric, _ in shown for column in (f"{called(metric)}: difference", "Ratio")]
     note = f"Each policy minus {baseline} in the same world"
     if int(data.results.get("replications") or 1) > 1:
         note += "; below, the 95 % interval of the mean difference. Won: the share of the worlds in which it is lower"
@@ -197,10 +199,9 @@ def bill_grid(data: ComparisonData) -> Grid:
 def risk_grid(data: ComparisonData) -> Grid:
     """What became of the jobs, and what the faults that no policy of ours may have amount to."""
     rows = [
-        (_name(policy, data), *(_risk_cell(policy, metric) for metric, _ in _RISKS))
-        for policy in policies(data.results)
+        (_name(policy, data), *(_risk_cell(policy, metric) for metric in _RISKS)) for policy in policies(data.results)
     ]
-    columns = ("Policy", *(column for _, column in _RISKS))
+    columns = ("Policy", *map(called, _RISKS))
     return Grid("risk", columns, tuple(rows), ("Jobs, and workers, per world (mean).",))
 
 

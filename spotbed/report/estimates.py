@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spotbed.report.metric_words import is_cut, shown_ends
 from spotbed.stats import holm, paired, verdict
 from spotbed.stats.summary import Paired
 
@@ -25,6 +26,7 @@ class Estimate:
     high: float | None = None
     p50: float | None = None
     p95: float | None = None
+    is_cut: bool = False  # the interval reaches below zero, where it is not shown
 
     @property
     def has_interval(self) -> bool:
@@ -56,10 +58,14 @@ def labels(results: Mapping[str, Any]) -> list[str]:
 
 
 def estimate(policy: Mapping[str, Any], metric: str) -> Estimate:
-    """The estimate of one metric; empty if the results do not have it."""
+    """The estimate of one metric, its interval as it is shown; empty if the results do not have it."""
     found = (policy.get("metrics") or {}).get(metric) or {}
     low, high = _pair(found.get("ci95"))
-    return Estimate(_number(found.get("mean")), low, high, _number(found.get("p50")), _number(found.get("p95")))
+    cut = low is not None and high is not None and is_cut((low, high))
+    if low is not None and high is not None:
+        low, high = shown_ends((low, high))
+    mean, p50, p95 = (_number(found.get(name)) for name in ("mean", "p50", "p95"))
+    return Estimate(mean, low, high, p50, p95, cut)
 
 
 def against_baseline(policy: Mapping[str, Any], metric: str) -> dict[str, Any]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spotbed.metric_names import METRIC_BY_NAME
+from spotbed.report.charts.scales import Clock, clock, room
 from spotbed.report.document import Bullets, Document, Grid, Paragraph, Section, Strong, Two
-from spotbed.report.marks import Axis, Chart, Label, Panel, Points, Table
+from spotbed.report.marks import Axis, Chart, Label, Panel, Points, Symbol, Table
+from spotbed.report.metric_words import CUT, called, is_cut, shown_ends
 from spotbed.report.palette import BASELINE, BLUE, ORANGE
-from spotbed.report.words import duration, number, plural, usd
+from spotbed.report.words import in_unit, listed, number, plural, time_unit, usd
 from spotbed.stats.method import method_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Writer = Callable[[float | None], str]
+_Look = tuple[str, Symbol, float]  # colour, symbol, size
+_FRONT: _Look = (BLUE, "circle", 8.0)
+_LOOKS: tuple[_Look, _Look] = ((ORANGE, "square", 15.0), (BASELINE, "diamond", 15.0))  # the policy as it was, baseline
 
 
 def search_document(results: Mapping[str, Any]) -> Document:
@@ -32,7 +40,7 @@ def search_document(results: Mapping[str, Any]) -> Document:
             Section("front", "The front", (_chart(results, front),)),
             Section("unknown", "What this report does not know", (Paragraph(_caution(results)),)),
         ],
-        colors={results["policy"]: BLUE, results["baseline"]: BASELINE},
+        colors={results["policy"]: ORANGE, results["baseline"]: BASELINE},
     )
 
 
@@ -46,7 +54,8 @@ def _caution(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _answers(results: Mapping[str, Any], front: list[Any]) -> list[tuple[Any, ...]]:
-    of = f" of {len(results['trials'])} are beaten by no other in all of {', '.join(results['objectives'])}."
+    objectives = listed([called(name).lower() for name in results["objectives"]])
+    of = f" of {len(results['trials'])} {'is' if len(front) == 1 else 'are'} beaten by no other in all of {objectives}."
     said: list[tuple[Any, ...]] = [(Strong(plural(len(front), "trial")), of)]
     for name in results["objectives"]:
         lower = METRIC_BY_NAME[name].lower_is_better
@@ -63,7 +72,13 @@ def _answers(results: Mapping[str, Any], front: list[Any]) -> list[tuple[Any, ..
             wanted: f"{wanted} than {results['policy']} as it was, and the interval carries it",
             "not resolved": f"not told apart from {results['policy']} as it was",
         }.get(pair["verdict"], f"worse than {results['policy']} as it was")
-        said.append((f"{name}: trial {best['trial']} has ", Strong(_write(name, judged["mean"])), f", {resolved}."))
+        said.append(
+            (
+                f"{called(name)}: trial {best['trial']} has ",
+                Strong(_writers(results)[name](judged["mean"])),
+                f", {resolved}.",
+            )
+        )
     return said
 
 
@@ -72,31 +87,49 @@ def front_grid(results: Mapping[str, Any]) -> Grid:
     front = [trial for trial in results["trials"] if trial["on_front"]]
     keys = list(front[0]["values"])
     objectives = results["objectives"]
+    writers = _writers(results)
     rows = [
-        (Label(label), *("" for _ in keys), *(_cell(name, judged[name]) for name in objectives))
+        (Label(label), *(_cell(writers[name], judged[name]) for name in objectives), *("" for _ in keys))
         for label, judged in results["before"].items()
     ]
     rows += [
         (
             f"trial {trial['trial']}",
+            *(_cell(writers[name], trial["reported"][name]) for name in objectives),
             *(_shown(trial["values"][key]) for key in keys),
-            *(_cell(name, trial["reported"][name]) for name in objectives),
         )
         for trial in front
     ]
     first, last = results["report_worlds"]
-    return Grid("pareto", ("", *keys, *objectives), tuple(rows), (f"On worlds {first} to {last - 1}.",))
+    note = f"On worlds {first} to {last - 1}." + (f" {CUT}" if _any_cut(results) else "")
+    return Grid("pareto", ("", *map(called, objectives), *keys), tuple(rows), (note,))
 
 
-def _cell(name: str, judged: Mapping[str, Any]) -> Two:
-    ends = judged["ci95"]
-    below = f"[{_write(name, ends[0])}, {_write(name, ends[1])}]" if ends else ""
-    return Two(_write(name, judged["mean"]), below)
+def _judged(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Metric -> what it was on the worlds of the report: of what was there before, and of the front."""
+    return [*results["before"].values(), *(trial["reported"] for trial in results["trials"] if trial["on_front"])]
 
 
-def _write(name: str, value: float | None) -> str:
+def _any_cut(results: Mapping[str, Any]) -> bool:
+    return any(is_cut(each[name]["ci95"]) for each in _judged(results) for name in results["objectives"])
+
+
+def _writers(results: Mapping[str, Any]) -> dict[str, Writer]:
+    """How the numbers of each objective are written: times all in one unit."""
+    return {name: _writer(name, [each[name]["mean"] for each in _judged(results)]) for name in results["objectives"]}
+
+
+def _writer(name: str, means: Sequence[float | None]) -> Writer:
     unit = METRIC_BY_NAME[name].unit
-    return usd(value) if unit == "USD" else duration(value) if unit == "s" else number(value)
+    if unit == "s":
+        of_time = time_unit(means)
+        return lambda seconds: in_unit(seconds, of_time)
+    return usd if unit == "USD" else number
+
+
+def _cell(write: Writer, judged: Mapping[str, Any]) -> Two:
+    ends = judged["ci95"] and shown_ends(judged["ci95"])
+    return Two(write(judged["mean"]), f"[{write(ends[0])}, {write(ends[1])}]" if ends else "")
 
 
 def _shown(value: Any) -> str:
@@ -105,46 +138,73 @@ def _shown(value: Any) -> str:
 
 def _chart(results: Mapping[str, Any], front: list[Any]) -> Chart:
     """The first two objectives of the front, of the baseline and of the policy as it was, on worlds of the report."""
-    across, up = (*results["objectives"], results["objectives"][0])[:2]
-    marks = [
-        _points("front", across, up, BLUE, [(f"trial {trial['trial']}", trial["reported"]) for trial in front]),
+    scales = {name: _Scale.of(name, [each[name] for each in _judged(results)]) for name in results["objectives"]}
+    across, up = (*scales.values(), *scales.values())[:2]
+    writers = _writers(results)
+    marks = [  # the front last, and smaller: a trial that came to what was there before is seen upon it
         *(
-            _points(label, across, up, BASELINE if label == results["baseline"] else ORANGE, [(label, judged)])
+            _points(label, across, up, _LOOKS[label == results["baseline"]], writers, [(label, judged)])
             for label, judged in results["before"].items()
         ),
+        _points("front", across, up, _FRONT, writers, [(f"trial {each['trial']}", each["reported"]) for each in front]),
     ]
-    panel = Panel(_axis(across), _axis(up), tuple(marks), height=420)
-    reading = f"Each blue point is a trial that no other beats in all objectives; {across} to the right, {up} upwards."
-    columns = (
-        "trial",
-        *front[0]["values"],
-        *(f"{name} ({METRIC_BY_NAME[name].unit})" for name in results["objectives"]),
+    panel = Panel(across.axis, up.axis, tuple(marks), height=420)
+    reading = (
+        f"Each blue point is a trial that no other beats in all objectives; {called(across.metric).lower()} to the "
+        f"right, {called(up.metric).lower()} upwards.{f' {CUT}' if _any_cut(results) else ''}"
     )
+    columns = ("trial", *(scale.axis.title for scale in scales.values()), *front[0]["values"])
     rows = [
-        (trial["trial"], *map(_shown, trial["values"].values()),
-         *(trial["reported"][name]["mean"] for name in results["objectives"]))
+        (
+            trial["trial"],
+            *(scale.place(trial["reported"][name]["mean"]) for name, scale in scales.items()),
+            *map(_shown, trial["values"].values()),
+        )
         for trial in front
-    ]  # fmt: skip
+    ]
     return Chart("front", "The Pareto front", reading, reading, (panel,), table=Table(columns, tuple(rows)))
 
 
-def _axis(name: str) -> Axis:
-    metric = METRIC_BY_NAME[name]
-    return Axis(f"{name} ({metric.unit})", money=metric.unit == "USD", decimals=2)
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """A metric on an axis: times in the unit that fits them."""
+
+    metric: str
+    axis: Axis
+    of_one: float  # what one on the axis is in the metric's unit
+
+    @classmethod
+    def of(cls, name: str, judged: Sequence[Mapping[str, Any]]) -> _Scale:
+        """The scale on which all of these means and their intervals have room."""
+        unit = METRIC_BY_NAME[name].unit
+        values = [end for each in judged for end in (each["mean"], *shown_ends(each["ci95"] or ())) if end is not None]
+        time = clock(max(values, default=0.0)) if unit == "s" else Clock(1.0, unit)
+        low, high = room(time.of(values), 0.12, floor=0.0)
+        told = called(name).lower() + ("" if time.unit in called(name).lower() or unit == "1" else f" ({time.unit})")
+        beside = time.unit if unit == "s" else ""
+        return cls(name, Axis(told, low, high, money=unit == "USD", decimals=2, unit=beside), time.unit_s)
+
+    def place(self, value: float | None) -> float | None:
+        """Where a value stands on the axis."""
+        return None if value is None else value / self.of_one
 
 
-def _points(name: str, across: str, up: str, color: str, judged: list[tuple[str, Any]]) -> Points:
-    judged = [each for each in judged if None not in (each[1][across]["mean"], each[1][up]["mean"])]
+def _points(
+    name: str, across: _Scale, up: _Scale, look: _Look, writers: Mapping[str, Writer], judged: list[tuple[str, Any]]
+) -> Points:
+    judged = [each for each in judged if None not in (each[1][across.metric]["mean"], each[1][up.metric]["mean"])]
 
-    def ends(metric: str) -> tuple[list[float], list[float]]:
-        pairs = [each[metric]["ci95"] or [each[metric]["mean"]] * 2 for _, each in judged]
-        return [low for low, _ in pairs], [high for _, high in pairs]
+    def ends(scale: _Scale) -> tuple[list[float], list[float]]:
+        pairs = [shown_ends(each[scale.metric]["ci95"] or [each[scale.metric]["mean"]] * 2) for _, each in judged]
+        return [low / scale.of_one for low, _ in pairs], [high / scale.of_one for _, high in pairs]
 
-    x, y = ([each[metric]["mean"] for _, each in judged] for metric in (across, up))
+    x, y = ([each[scale.metric]["mean"] / scale.of_one for _, each in judged] for scale in (across, up))
     says = [
-        f"{label}: {_write(across, each[across]['mean'])}, {_write(up, each[up]['mean'])}" for label, each in judged
+        f"{label}: {', '.join(writers[scale.metric](each[scale.metric]['mean']) for scale in (across, up))}"
+        for label, each in judged
     ]
-    return Points(name, x, y, color, says, x_interval=ends(across), y_interval=ends(up))
+    color, symbol, size = look
+    return Points(name, x, y, color, says, symbol, size, x_interval=ends(across), y_interval=ends(up))
 
 
 def trials_frame(results: Mapping[str, Any]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spotbed.report.charts.rows import height_of
 from spotbed.report.document import Bullets, Document, Grid, Paragraph, Section, Strong, Two
 from spotbed.report.marks import Axis, Bars, Chart, Label, Panel, Table
+from spotbed.report.metric_words import CUT, is_cut, shown_ends
 from spotbed.report.palette import Style, policy_styles
 from spotbed.report.words import duration, number, percent, plural, usd
 from spotbed.scenario.models_search import size_of
@@ -131,7 +132,15 @@ def _grid(results: Mapping[str, Any]) -> Grid:
     rows = sweep_rows(results)
     columns = (*results["keys"], "policy", "cost", "against baseline", "makespan", "worlds")
     note = (f"The first {_MOST_ROWS} of {len(rows):,} rows; summary.csv has all.",) if len(rows) > _MOST_ROWS else ()
+    if any_cut(results):
+        note = (*note, f" {CUT}" if note else CUT)
     return Grid("points", columns, tuple(rows[:_MOST_ROWS]), note)
+
+
+def any_cut(results: Mapping[str, Any]) -> bool:
+    """Whether an interval of `sweep_rows` reaches below zero, where it is not shown."""
+    metrics = [policy["metrics"] for point in results["points"] for policy in point["policies"]]
+    return any(is_cut(each[name]["ci95"]) for each in metrics for name in ("cost_usd", "makespan_s"))
 
 
 def sweep_rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -151,7 +160,7 @@ def sweep_rows(results: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _cell(summary: Mapping[str, Any], write: Any) -> Two:
-    ends = summary["ci95"]
+    ends = summary["ci95"] and shown_ends(summary["ci95"])
     return Two(write(summary["mean"]), f"[{write(ends[0])}, {write(ends[1])}]" if ends else "")
 
 

@@ -12,6 +12,7 @@ from spotbed.report.charts.scales import clock
 from spotbed.report.data import ComparisonData, RunData
 from spotbed.report.estimates import by_world, estimate, policies
 from spotbed.report.marks import Axis, Cell, Chart, Columns, Mark, Note, Panel, Points, Rule, Table
+from spotbed.report.metric_words import CUT
 from spotbed.report.palette import RULE, Style
 from spotbed.report.words import count, is_known, percent, plural
 
@@ -55,7 +56,8 @@ def deadline_misses(data: ComparisonData, styles: Mapping[str, Style]) -> Chart:
     return Chart(
         key="deadlines",
         title=title,
-        reading=f"{worlds_told if len(worlds) > 1 else ''}Jobs that failed count as missed.",
+        reading=f"{worlds_told if len(worlds) > 1 else ''}Jobs that failed count as missed."
+        f"{f' {CUT}' if any(missed.is_cut for missed in known.values()) else ''}",
         alt="Deadlines missed per world: "
         + ", ".join(f"{label} {count(missed.mean)}" for label, missed in known.items())
         + ".",

@@ -12,6 +12,7 @@ from spotbed.report.charts.scales import room
 from spotbed.report.data import ComparisonData
 from spotbed.report.estimates import Estimate, by_world, estimate, policies
 from spotbed.report.marks import Axis, Cell, Chart, Mark, Panel, Points, Region, Rule, Table
+from spotbed.report.metric_words import CUT
 from spotbed.report.palette import RULE, Style
 from spotbed.report.standing import Standing
 from spotbed.report.words import hours, is_known, listed, usd
@@ -36,6 +37,7 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style], ran
         return Chart("cost-makespan", title, "", "", absent="No policy has both a mean cost and a mean makespan.")
     bounds = _bounds(data)
     dots = _worlds(data, list(shown))
+    cut = any(each.is_cut for pair in shown.values() for each in pair)
     ends = _ends(shown, dots, bounds)
     apart = {*ranked.less_work, str(data.results.get("baseline"))}
     close = _close_up({label: pair for label, pair in shown.items() if label not in apart}, ends)
@@ -45,7 +47,7 @@ def cost_against_makespan(data: ComparisonData, styles: Mapping[str, Style], ran
     return Chart(
         key="cost-makespan",
         title=title,
-        reading=_reading(bool(dots), bool(bounds), bool(close)),
+        reading=_reading(bool(dots), bool(bounds), bool(close), cut=cut),
         alt="Mean cost and makespan: "
         + "; ".join(f"{label} {usd(pair[1].mean)} and {hours(pair[0].mean)}" for label, pair in shown.items())
         + ".",
@@ -94,12 +96,12 @@ def _panel(
     return Panel(makespan, cost, tuple(marks), title=title, height=340 if title else 420, legend=False)
 
 
-def _reading(many: bool, bounded: bool, crowded: bool) -> str:
+def _reading(many: bool, bounded: bool, crowded: bool, *, cut: bool) -> str:
     worlds = " Large: the mean over worlds with its 95 % interval in both directions. Small: single worlds."
     grey = " Grey: no schedule can get there (lower bounds)."
     below = " Policies that stand too close to be named are shown close up below."
     told = f"{worlds if many else ''}{grey if bounded else ''}{below if crowded else ''}"
-    return f"Down is cheaper, left is faster.{told}"
+    return f"Down is cheaper, left is faster.{told}{f' {CUT}' if cut else ''}"
 
 
 def _h(seconds: float | None) -> float:
