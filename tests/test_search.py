@@ -188,7 +188,12 @@ def test_the_best_of_the_front_is_named_by_the_worlds_that_chose_it() -> None:
         }
 
     # on the worlds that judge, trial 1 is lucky: to name it would be to choose by the judge
-    told = {"trials": [trial(0, 1.0, 1.5), trial(1, 2.0, 1.2)], "objectives": ["cost_usd"], "policy": "own"}
+    told = {
+        "before": {},
+        "trials": [trial(0, 1.0, 1.5), trial(1, 2.0, 1.2)],
+        "objectives": ["cost_usd"],
+        "policy": "own",
+    }
     assert [part for part in _answers(told, told["trials"])[1] if "trial" in part] == ["Cost: trial 0 has "]
 
 
