@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 from spotbed.stats import against_baseline, dunnett_p, holm, mean_interval, quantile_interval
 from spotbed.stats.bca import bca_interval
 from spotbed.stats.selection import select
-from spotbed.stats.several import paired_p
+from spotbed.stats.several import _largest_t_p, paired_p
 from spotbed.stats.steady import mser5
 from spotbed.stats.stopping import Precision, relative_half_width, worlds_wanted
 
@@ -73,12 +73,32 @@ def test_of_ten_equal_policies_one_in_twenty_comparisons_is_called_different_wit
     assert "base" not in found
 
 
-def test_dunnett_is_scipys_where_worlds_have_nothing_in_common_to_take_out() -> None:
-    """With one candidate it is a t-test: the residuals of two policies are mirror images."""
-    worlds = worlds_of(5, {"base": 0.0, "other": 0.1})
-    difference = worlds["other"] - worlds["base"]
-    assert dunnett_p(worlds, "base")["other"] < 0.5
-    assert paired_p(difference) < 0.5
+def test_dunnett_of_one_candidate_is_the_paired_t_test() -> None:
+    """At any number of worlds: the degrees of freedom are those of the pairs."""
+    for worlds in (2, 4, 30):
+        drawn = worlds_of(5, {"base": 0.0, "other": 0.3}, worlds)
+        assert dunnett_p(drawn, "base")["other"] == pytest.approx(paired_p(drawn["other"] - drawn["base"]), abs=5e-4)
+
+
+def test_dunnett_gives_the_critical_values_of_the_published_table() -> None:
+    """Dunnett (Biometrics 20, 1964), two-sided 5 %: 2.57 for 2 treatments and 10 degrees; 2.47 for 3 and 30."""
+    assert _largest_t_p(2.57, 1.0, 2, 10) == pytest.approx(0.05, abs=0.0005)
+    assert _largest_t_p(2.47, 1.0, 3, 30) == pytest.approx(0.05, abs=0.0008)
+
+
+def test_dunnett_is_right_with_four_worlds_too() -> None:
+    """With k(n - 1) degrees of freedom it called one of two equal policies different in 9 % of the sets."""
+    sets = 600
+    for labels in (("base", "a"), ("base", "a", "b")):
+        equal = dict.fromkeys(labels, 0.0)
+        called = sum(min(dunnett_p(worlds_of(seed, equal, 4), "base").values()) < 0.05 for seed in range(sets))
+        low, high = scipy_stats.binom.ppf((0.001, 0.999), sets, 0.05)
+        assert low <= called <= high
+
+
+def test_dunnett_without_spread_is_certain() -> None:
+    flat = {"base": [1.0] * 3, "same": [1.0] * 3, "other": [2.0] * 3}
+    assert dunnett_p(flat, "base") == {"same": 1.0, "other": 0.0}
 
 
 def test_an_undefined_comparison_does_not_count() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spotbed.stats.intervals import Array
+from spotbed.stats.intervals import ROUNDING
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -57,31 +57,38 @@ def against_baseline(worlds: Mapping[str, npt.ArrayLike], baseline: str) -> dict
 
 
 def dunnett_p(worlds: Mapping[str, npt.ArrayLike], baseline: str) -> dict[str, float]:
-    """Dunnett's p-value of each policy against the baseline, all at once, by scipy.
+    """Dunnett's p-value of each policy against the baseline, all at once; two-sided. Needs two policies and two worlds.
 
-    What the worlds have in common is taken out first: each policy's number less the mean of its world over policies,
-    with the variance that this takes away put back. Needs two policies and two worlds.
+    What a world does to all policies is taken out first. That leaves (k - 1)(n - 1) degrees of freedom of k policies in
+    n worlds, not the k(n - 1) of independent samples, by which tests of few worlds call too much different. Differences
+    from one baseline have a correlation of 1/2. One without any spread has p = 0, or 1 if there is no difference.
     """
-    from scipy.stats import dunnett
-
-    table = np.array([np.asarray(values, dtype=np.float64) for values in worlds.values()])
     labels = list(worlds)
+    table = np.array([np.asarray(values, dtype=np.float64) for values in worlds.values()])
     clean = table[:, np.isfinite(table).all(axis=0)]
-    residual = _without_worlds(clean)
-    control = residual[labels.index(baseline)]
-    others = [index for index, label in enumerate(labels) if label != baseline]
-    generator = np.random.default_rng(0)  # its multivariate t is integrated by sampling
-    found = dunnett(*(residual[index] for index in others), control=control, rng=generator)
-    return {labels[index]: float(p) for index, p in zip(others, found.pvalue, strict=True)}
+    policies, count = clean.shape
+    means = clean.mean(axis=1, keepdims=True)
+    residual = clean - means - (clean - means).mean(axis=0, keepdims=True)
+    degrees = (policies - 1) * (count - 1)
+    error = math.sqrt(float((residual**2).sum()) / degrees * 2 / count)
+    if error <= ROUNDING * float(np.abs(clean).max()):
+        error = 0.0
+    apart = np.abs(means[:, 0] - means[labels.index(baseline), 0])
+    return {
+        label: _largest_t_p(float(difference), error, policies - 1, degrees)
+        for label, difference in zip(labels, apart, strict=True)
+        if label != baseline
+    }
 
 
-def _without_worlds(table: Array) -> Array:
-    """(policies, worlds): the effects of worlds taken out, scaled so that the spread is that of one policy's error.
+def _largest_t_p(difference: float, error: float, comparisons: int, degrees: int) -> float:
+    """P(the largest |t| of so many comparisons with one baseline is at least difference / error)."""
+    from scipy.stats import multivariate_t
 
-    The residuals of k policies have (k - 1)/k of the error's variance in each world.
-    """
-    policies = len(table)
-    means = table.mean(axis=1, keepdims=True)
-    residual = table - means - (table - means).mean(axis=0, keepdims=True)
-    scaled: Array = means + residual * math.sqrt(policies / (policies - 1))
-    return scaled
+    if error == 0.0:
+        return 1.0 if difference == 0.0 else 0.0
+    limit = np.full(comparisons, difference / error)
+    shape = np.full((comparisons, comparisons), 0.5) + 0.5 * np.eye(comparisons)
+    generator = np.random.default_rng(0)  # the multivariate t is integrated by sampling
+    inside = multivariate_t(shape=shape, df=degrees).cdf(limit, lower_limit=-limit, random_state=generator)
+    return float(np.clip(1.0 - inside, 0.0, 1.0))
