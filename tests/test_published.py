@@ -30,11 +30,9 @@ from spotbed.published.cant_be_late import (
     WORK_MS,
     Outcome,
     Zone,
-    block_of,
     saving_percent,
     simulated,
     windows,
-    zones,
 )
 from spotbed.published.kth import jobs as kth
 from spotbed.published.lublin import SLOTS, WINDOWS, order_of, window
@@ -221,14 +219,6 @@ def test_cant_be_late_window_by_window(spotbed_data: Path, fraction: float, poli
         found = simulated(*each, fraction, policy)
         assert (found.on_demand_h, found.spot_h, found.in_time) == expected[1:]
         assert found.usd == pytest.approx(expected.usd, abs=1e-5)  # a worker idles for a millisecond before it stops
-
-
-def test_windows_of_a_block_overlap_and_blocks_do_not(spotbed_data: Path) -> None:
-    """80 h of deadline: starts every 24 h, so four windows share a block, and the next one begins after it."""
-    zone = zones(spotbed_data)[0]
-    blocks = [block_of(zone, number, 0.6) for number in range(9)]
-    assert blocks == [f"{zone.name}/{number}" for number in (0, 0, 0, 0, 1, 1, 1, 1, 2)]
-    assert 4 * WINDOW_TICKS * TICK_MS >= WORK_MS / 0.6 > 3 * WINDOW_TICKS * TICK_MS
 
 
 # bags of jobs ---------------------------------------------------------------------------------------------------------

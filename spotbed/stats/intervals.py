@@ -52,7 +52,7 @@ def log_ratio_interval(candidate: Array, baseline: Array) -> Interval:
 def block_bootstrap_ci(values: npt.ArrayLike, blocks: Sequence[object] | npt.NDArray[np.generic]) -> Interval:
     """The mean of `values` that are dependent inside a block and not across blocks, such as overlapping trace windows.
 
-    `blocks[i]` names the block of `values[i]` (for windows: zone and disjoint stretch of time). Whole blocks are
+    `blocks[i]` names the block of `values[i]` (for windows: a stretch of time, long beside them). Whole blocks are
     resampled, so the interval is that of as many observations as there are blocks. Undefined values are left out.
     """
     numbers = np.asarray(values, dtype=np.float64)
