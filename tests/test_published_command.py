@@ -52,6 +52,20 @@ def test_what_is_only_reported_is_not_judged_and_errors_need_an_error() -> None:
     assert apart(replace(TARGET, rule="errors"), {"value": 103.0, "error": 2.0}) == "+1.5 errors"
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "passed"),
+    [(101.0, 0.4, True), (101.3, 0.4, False), (102.1, 0.6, False), (101.0, 0.67, False), (100.0, None, False)],
+)
+def test_precise_asks_for_the_share_the_errors_and_errors_that_could_tell(
+    value: float, error: float | None, passed: bool
+) -> None:
+    """Within 2 % and three errors; and three errors are at most 2 %, or a wide interval would pass anything."""
+    precise = replace(TARGET, rule="precise")
+    assert judge(precise, Measured(value, error=error)).passed is passed
+    assert accepted(precise) == "± 2 % and 3 errors, these ≤ 2 %"
+    assert apart(precise, {"value": 101.0, "error": 0.4}) == "+1.00 ± 1.20 %"
+
+
 def test_a_name_chooses_a_source_a_part_of_it_or_a_cell() -> None:
     assert {target.source for target in chosen(["kth"])} == {"kth"}
     assert [target.cell for target in chosen(["lublin/fcfs"])] == ["fcfs/plain", "fcfs/backfill"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spotbed.files import check_writable, write_text
-from spotbed.published.judge import Result, accepted
+from spotbed.published.judge import ERRORS, Result, accepted
 from spotbed.published.runs import SOURCES
 from spotbed.published.table import Target, targets
 
@@ -154,14 +154,16 @@ def _passed(found: Mapping[str, Any] | None) -> str:
 
 
 def apart(target: Target, found: Mapping[str, Any] | None) -> str:
-    """Ours minus theirs: in standard errors, as a share, or in the unit, as the target's rule has it."""
+    """Ours minus theirs, as the rule has it: in standard errors, as a share (± three errors if precise), the unit."""
     if found is None or target.published is None:
         return ""
     value = float(found["value"]) - target.published
     if target.rule == "errors":
         return f"{value / found['error']:+.1f} errors" if found["error"] else ""
-    if target.rule == "relative" and target.published:
-        return f"{round(100 * value / target.published, 2) + 0.0:+.2f} %"
+    if target.rule in ("relative", "precise") and target.published:
+        share = f"{round(100 * value / target.published, 2) + 0.0:+.2f}"
+        half = f" ± {100 * ERRORS * found['error'] / target.published:.2f}" if target.rule == "precise" else ""
+        return f"{share}{half} %"
     return f"{value:+.4g}" + (f" {target.unit}" if target.unit else "")
 
 

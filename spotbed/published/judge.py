@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spotbed.published.table import Target
 
 ROUNDING = 1e-9
+ERRORS = 3.0  # of ours that a precise target may be away
 _NOTHING = 1e-6  # a share below which two numbers are called equal
 
 
@@ -62,6 +64,9 @@ def judge(target: Target, measured: Measured) -> Result:
     apart, tolerance = measured.value - target.published, target.tolerance
     if target.rule == "errors":
         passed = measured.error is not None and abs(apart) <= tolerance * measured.error + ROUNDING
+    elif target.rule == "precise":
+        half = math.inf if measured.error is None else ERRORS * measured.error
+        passed = abs(apart) <= half + ROUNDING and max(abs(apart), half) <= tolerance * abs(target.published) + ROUNDING
     else:
         passed = {
             "relative": abs(apart) <= tolerance * abs(target.published) * (1 + ROUNDING),
@@ -85,6 +90,7 @@ def accepted(target: Target) -> str:
         "below": f"not above{_by(tolerance)}",
         "above": f"not below{_by(tolerance)}",
         "errors": f"± {tolerance:g} standard errors",
+        "precise": f"± {100 * tolerance:g} % and {ERRORS:g} errors, these ≤ {100 * tolerance:g} %",
         "reported": "reported",
     }[target.rule]
 

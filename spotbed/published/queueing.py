@@ -10,7 +10,8 @@ import math
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,8 @@ _FOR_EVER_MS = 1 << 58
 
 
 Starts = Callable[..., Int64]
+Draws = Callable[[np.random.Generator, int], Float64]  # so many draws
+NEAR = 1 / 8  # of the idle share of the servers: how far the loads of the controls are from the queue's
 
 
 # drivers ------------------------------------------------------------------------------------------------------------
@@ -149,56 +152,78 @@ def estimate(values: Float64, controls: Float64) -> tuple[float, float]:
     return float(coefficients[0]), math.sqrt(variance * np.linalg.pinv(design.T @ design)[0, 0])
 
 
-def mmc_worlds(servers: int, rho: float, worlds: int, jobs: int, seed: int = 0) -> tuple[Float64, Float64]:
-    """(mean wait, controls) of M/M/c worlds in the decoupled driver, in units of the mean service (1,000 s).
+class Queue(NamedTuple):
+    """Servers with Poisson arrivals, `rate` in a mean service (1). A scale makes every service that much longer.
 
-    Each world begins in the stationary state, so there is no warm-up. The means of the draws are controls; for c > 1 so
-    is the mean wait of the same draws on a single server that is c times as fast: M/M/1, whose mean is known. (For
-    c = 1 that would be what is measured.)
+    `begin(u, scale)`: how many jobs a stationary world begins with, by inversion; each is a draw of `residuals`.
+    `wait(scale)`: the mean wait by theory.
     """
-    rng = np.random.default_rng([seed, servers, round(rho * 100)])
-    cumulative = np.cumsum(offered_pmf(servers, servers * rho, 4000))
-    fast_wait = rho / (servers * (1 - rho))
+
+    servers: int
+    rate: float
+    services: Draws
+    residuals: Draws
+    begin: Callable[[float, float], int]
+    wait: Callable[[float], float]
+
+
+def exponentials(rng: np.random.Generator, count: int) -> Float64:
+    """Services of M/M/c, and what is left of them."""
+    return rng.exponential(1.0, count)
+
+
+def mmc(servers: int, rho: float) -> Queue:
+    """M/M/c: the jobs in a stationary system follow `offered_pmf`."""
+
+    @cache
+    def cumulative(scale: float) -> Float64:
+        return np.cumsum(offered_pmf(servers, servers * rho * scale, 4000))
+
+    def begin(u: float, scale: float) -> int:
+        return int(np.searchsorted(cumulative(scale), u))
+
+    return Queue(
+        servers, servers * rho, exponentials, exponentials, begin, lambda scale: scale * mmc_wait(servers, rho * scale)
+    )
+
+
+def mg1(rho: float, services: Draws, residuals: Draws, second_moment: float) -> Queue:
+    """M/G/1: its work is that of a geometric number of residual services (Pollaczek-Khinchine)."""
+    return Queue(
+        1,
+        rho,
+        services,
+        residuals,
+        lambda u, scale: int(math.log1p(-u) / math.log(rho * scale)),
+        lambda scale: mg1_wait(rho, scale**2 * second_moment, scale),
+    )
+
+
+def queue_worlds(queue: Queue, worlds: int, jobs: int, seed: int = 0) -> tuple[Float64, Float64]:
+    """(mean wait, controls) of worlds in the decoupled driver, in units of the mean service (1,000 s).
+
+    Each world begins in the stationary state, so there is no warm-up. The controls are the mean waits, less what theory
+    says, of the same draws with services somewhat shorter and longer, by the recursion of Kiefer and Wolfowitz and not
+    by the driver: they take away the chance of the draws, and what the driver does is left.
+    """
+    load = queue.rate / queue.servers
+    scales = (1.0, 1 - NEAR * (1 - load), 1 + NEAR * (1 - load))
+    rng = np.random.default_rng([seed, queue.servers, round(load * 100)])
     means, controls = [], []
     for _ in range(worlds):
         u = rng.random()
-        begin, fast_begin = int(np.searchsorted(cumulative, u)), int(math.log1p(-u) / math.log(rho))
-        left = rng.exponential(1.0, max(begin, fast_begin))
-        gaps, services = rng.exponential(1 / (servers * rho), jobs), rng.exponential(1.0, jobs)
-        submit = _ms(np.r_[np.zeros(begin), np.cumsum(gaps)])
-        runtime = _ms(np.r_[left[:begin], services])
-        waits = (decoupled_starts(submit, runtime, servers) - submit)[begin:] / _UNIT_MS
-        means.append(waits.mean())
-        known = [gaps.mean() - 1 / (servers * rho), services.mean() - 1]
-        if servers > 1:
-            fast = lindley(float(left[:fast_begin].sum()) / servers, gaps, services / servers)
-            known.append(fast.mean() - fast_wait)
-        controls.append(known)
+        begins = [queue.begin(u, scale) for scale in scales]
+        left = queue.residuals(rng, max(begins))
+        gaps, services = rng.exponential(1 / queue.rate, jobs), queue.services(rng, jobs)
+        drawn = [
+            (_ms(np.r_[np.zeros(begin), np.cumsum(gaps)]), _ms(scale * np.r_[left[:begin], services]))
+            for begin, scale in zip(begins, scales, strict=True)
+        ]
+        own, near = drawn[0], drawn[1:]
+        means.append((decoupled_starts(*own, queue.servers) - own[0])[begins[0] :].mean() / _UNIT_MS)
+        theirs = [kiefer_wolfowitz_ms(*each, queue.servers)[-jobs:].mean() / _UNIT_MS for each in near]
+        controls.append([mean - queue.wait(scale) for mean, scale in zip(theirs, scales[1:], strict=True)])
     return np.array(means), np.array(controls)
-
-
-def mg1_worlds(
-    rho: float, services_of: Callable[[np.random.Generator, int], Float64], residual: Callable[..., Float64],
-    worlds: int, jobs: int, seed: int = 0,
-) -> tuple[Float64, Float64]:  # fmt: skip
-    """The same of M/G/1 with services of mean 1. The first job stands for the work that a stationary queue has: as many
-    residual services as a geometric variable says (Pollaczek-Khinchine)."""
-    rng = np.random.default_rng([seed, round(rho * 100)])
-    means, controls = [], []
-    for _ in range(worlds):
-        work = float(residual(rng, rng.geometric(1 - rho) - 1).sum())
-        gaps, services = rng.exponential(1 / rho, jobs), services_of(rng, jobs)
-        submit, runtime = _ms(np.r_[0.0, np.cumsum(gaps)]), _ms(np.r_[work, services])
-        waits = (decoupled_starts(submit, runtime, 1) - submit)[1:] / _UNIT_MS
-        means.append(waits.mean())
-        controls.append((gaps.mean() - 1 / rho, services.mean() - 1))
-    return np.array(means), np.array(controls)
-
-
-def lindley(work: float, gaps: Float64, services: Float64) -> Float64:
-    """Waits on a single server that has `work` to do at time 0: W' = max(0, W + S - A)."""
-    walk = np.cumsum(np.r_[work, services[:-1]] - gaps)
-    return np.asarray(walk - np.minimum(np.minimum.accumulate(walk), 0.0))
 
 
 _UNIT_MS = 1_000_000

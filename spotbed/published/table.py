@@ -9,7 +9,7 @@ from pathlib import Path
 from spotbed.csv_table import Row, read_table
 
 TABLE = Path(__file__).parents[1] / "data" / "published.csv"
-RULES = ("relative", "absolute", "decimals", "below", "above", "errors", "reported")
+RULES = ("relative", "absolute", "decimals", "below", "above", "errors", "precise", "reported")
 _COLUMNS = ("source", "cell", "published", "unit", "rule", "tolerance", "long", "date")
 
 
@@ -19,7 +19,8 @@ class Target:
 
     `rule` says how ours is judged, with `tolerance`: relative (a share of what was published), absolute (in `unit`),
     decimals (equal when rounded to so many), below and above (ours against the published bound), errors (so many
-    standard errors of ours), reported (not judged: nobody has published it, or under other conditions).
+    standard errors of ours), precise (a share of what was published *and* three standard errors of ours, which are
+    themselves no more than that share), reported (not judged: nobody has published it, or under other conditions).
     `long`: it takes more than a few seconds, and `--quick` leaves it out.
     """
 
