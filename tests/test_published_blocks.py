@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spotbed.published.cant_be_late import TICK_MS, WINDOW_TICKS, WORK_MS, block_of
+from spotbed.published import cant_be_late
+from spotbed.published.cant_be_late import ON_DEMAND_USD, TICK_MS, WINDOW_TICKS, WORK_MS, Outcome, block_of
 from spotbed.stats import block_bootstrap_ci
 
 ZONES, STARTS, REPETITIONS = 9, 43, 200
@@ -48,3 +50,18 @@ def test_windows_overlap_with_the_next_block_at_most(fraction: float, starts: in
         first_of_next_ms, first_but_one_ms = 2 * starts * every, 4 * starts * every
         assert number * every + window <= first_but_one_ms
         assert (number * every + window <= first_of_next_ms) == (number <= starts)
+
+
+def test_wins_ties_gain_and_median_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four windows in two blocks; uniform saves a tenth more twice, the same once to half a cent, and less once."""
+    full = 48 * ON_DEMAND_USD
+    usd = {"greedy": [0.5, 0.5, 0.5, 0.5], "uniform": [0.4, 0.4, 0.5 + 0.005 / full, 0.6]}
+
+    def outcomes(data: Path, fraction: float, policy: str) -> tuple[list[Outcome], list[int]]:
+        return [Outcome(share * full, 0.0, 48.0, True) for share in usd[policy]], [0, 0, 1, 1]
+
+    monkeypatch.setattr(cant_be_late, "_outcomes", outcomes)
+    found = {name: cant_be_late.measure(Path(), f"0.6/uniform/{name}") for name in ("wins", "ties", "gain", "median")}
+    assert {name: each.value for name, each in found.items()} == pytest.approx(
+        {"wins": 50.0, "ties": 25.0, "gain": 2.5, "median": 55.0}, abs=0.01
+    )
