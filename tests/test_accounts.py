@@ -14,6 +14,7 @@ from worlds import HOUR, MINUTE, S, constant, policy_of, pool, steps, work_of
 from scheduler.policies.protect import NoProtection, Periodic
 from scheduler.policies.retry import Immediate
 from scheduler.settings import Settings
+from sim import gangs
 from sim.decoupled import OPERATIONS, DecoupledWorld
 from sim.inputs import (
     Billing,
@@ -148,10 +149,11 @@ def test_an_operation_without_a_price_is_an_error_and_not_free() -> None:
 
 ADDED = {"stage_in_gib", "stage_out_gib", "hour"}  # by the ledger, to what the drivers count
 RANKED = {"rank"}  # by sim.ranked, which only an order that ranks brings in
+SEATS = set(gangs.OPERATIONS)  # by sim.gangs, which only work with gangs brings in
 
 
 def counted_by_decoupled() -> set[str]:
-    return {*OPERATIONS, "submit"} - {"event", "timer"} | {"deliver", "step", "park", "ended"} | ADDED | RANKED
+    return {*OPERATIONS, "submit"} - {"event", "timer"} | {"deliver", "step", "park", "ended"} | ADDED | RANKED | SEATS
 
 
 def test_the_driver_counts_the_operations_of_the_services_data_and_no_others() -> None:

@@ -205,14 +205,14 @@ def test_counters_of_pools_are_the_sums_of_their_instances(case: Case) -> None:
 def test_counters_of_calls_are_the_commands_in_the_journal(case: Case) -> None:
     tally, fold = recorded(case)
     commands = {
-        "complete": "Complete",
-        "fail": "Fail",
-        "release": "Release",
-        "roll_over": "RollOver",
-        "launch": "Launch",
+        "Complete": ("complete",),
+        "Fail": ("fail",),
+        "Release": ("release", "late"),  # late: the job knows already
+        "RollOver": ("roll_over",),
+        "Launch": ("launch",),
     }
-    for operation, kind in commands.items():
-        assert tally.operations.get(operation, 0) == fold.commands(kind), operation
+    for kind, operations in commands.items():
+        assert sum(tally.operations.get(each, 0) for each in operations) == fold.commands(kind), kind
     assert tally.operations["submit"] == len(case.inputs.work)
     assert tally.operations.get("dead_letter", 0) == fold.commands("GiveUp")
     refused = sum(each.body.count for each in fold.entries if each.kind == "LaunchFailed")
