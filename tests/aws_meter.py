@@ -37,6 +37,7 @@ class Metered:
         self._tables = {each["TableName"]: _table(each) for each in definitions(tables)}
         self.units: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
+        self.beyond = 0  # of the units: for what items have beyond their first kilobyte
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._client, name)
@@ -56,7 +57,9 @@ class Metered:
             times = 2 if name == "transact_write_items" else 1
             for (table, key), old in zip(keys, before, strict=True):
                 new = self._item(table, key)
-                self.units[table] += times * max(1, -(-max(_size(old), _size(new)) // KB))
+                units = max(1, -(-max(_size(old), _size(new)) // KB))
+                self.units[table] += times * units
+                self.beyond += times * (units - 1)
                 self.units[table] += sum(_moved(old, new, keys) for keys in self._tables[table].indexes.values())
 
     def _keys(self, arguments: Item) -> Iterator[tuple[str, Item]]:

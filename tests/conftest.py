@@ -40,6 +40,10 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_SLOW_S))
 
 
+# Processes of the tests are as many as cores: scikit-learn, when it comes, shall not have as many threads in each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the repository."""

@@ -183,8 +183,16 @@ SCENARIOS = [
 ]
 
 
+LONG = {small_jobs_that_pass_until_the_fleet_has_grown, all_members_that_are_lost_at_once}
+each_scenario = pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in LONG)) for each in SCENARIOS],
+    ids=lambda each: each.__name__,
+)
+
+
 @services
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
+@each_scenario
 def test_both_sides_decide_the_same(scenario: Callable[[ServiceInputs, Agree], None], services: ServiceInputs) -> None:
     scenario(services, conformance.agree)
 
@@ -207,7 +215,7 @@ def gang_worlds(draw: st.DrawFn) -> tuple[WorldInputs, Policy]:
     return replace(inputs, work=mixed, market=market, services=SLOW), policy
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, database=None, phases=(Phase.generate,),
+@settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=(Phase.generate,),
           suppress_health_check=QUIET)  # fmt: skip
 @given(gang_worlds())
 def test_any_small_world_with_gangs(case: tuple[WorldInputs, Policy]) -> None:

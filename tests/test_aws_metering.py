@@ -16,7 +16,7 @@ from legacy_worlds import legacy_policy
 from legacy_worlds import world as legacy_world
 from moto import mock_aws
 from test_aws_conformance import QUIET, SCENARIOS
-from test_aws_gangs import SCENARIOS as GANGS
+from test_aws_gangs import each_scenario as each_scenario_of_gangs
 from test_aws_gangs import gang_worlds
 from test_conformance import KEEPS, LOSS, ONE, PLAIN, SLOW, SPOT, small_worlds, world
 
@@ -54,7 +54,8 @@ def counted(inputs: WorldInputs, policy: Policy) -> dict[str, float]:
         "stepfunctions.transition": executions.entered.total(),
         # a timer of a job would be one more call of Intake
         "lambda.request": executions.called.total() + made.called.total() + made.messages,
-        "dynamodb.write": sum(client.units.values()) - OF_THE_STACK,
+        # the model's items have a kilobyte; that of a gang outgrows it with its second attempt
+        "dynamodb.write": sum(client.units.values()) - client.beyond - OF_THE_STACK,
         # each message of the door is sent, received and deleted
         "sqs.request": 3 * (submitted + made.messages) + ended,
         "ssm.command": made.commands,
@@ -76,7 +77,7 @@ def test_each_scenario_uses_what_is_metered(scenario: Callable[..., None], monke
     scenario(SLOW)
 
 
-@pytest.mark.parametrize("scenario", GANGS, ids=lambda each: each.__name__)
+@each_scenario_of_gangs
 def test_gangs_use_what_is_metered(scenario: Callable[..., None]) -> None:
     scenario(SLOW, agree)
 

@@ -83,8 +83,8 @@ AWS = (
         "an old timer fires",
         SECOND,
         "aws.workers",
-        "isinstance(each, Claim | Stop)",
-        "isinstance(each, Stop)",
+        "isinstance(each, Claim | Start | Stop)",
+        "isinstance(each, Start | Stop)",
     ),
 )
 SIM = (

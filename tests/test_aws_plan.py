@@ -384,7 +384,7 @@ def test_what_aws_cannot_observe_is_refused_at_its_place(here: Path, label: str,
     ],
 )
 def test_what_is_not_built_on_aws_is_refused(here: Path, old: str, new: str, place: str) -> None:
-    small = SCENARIO.replace("vcpus: 4, memory: 8 GiB", "vcpus: 2, memory: 2 GiB")
+    small = SCENARIO.replace("vcpus: 4, memory: 8 GiB", "vcpus: 2, memory: 2 GiB").replace("max: 20", "max: 100")
     assert old in small
     (here / "small.yaml").write_text(small.replace(old, new))
     with pytest.raises(InputError) as caught:
