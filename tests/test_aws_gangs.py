@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from typing import Any
 
@@ -184,15 +184,16 @@ SCENARIOS = [
 
 
 LONG = {small_jobs_that_pass_until_the_fleet_has_grown, all_members_that_are_lost_at_once}
-each_scenario = pytest.mark.parametrize(
-    "scenario",
-    [pytest.param(each, marks=[pytest.mark.slow] * (each in LONG)) for each in SCENARIOS],
-    ids=lambda each: each.__name__,
-)
+
+
+def each_but(slow: Set[Callable[..., None]]) -> pytest.MarkDecorator:
+    """Each scenario; those that take long in `make test-all` only."""
+    marked = [pytest.param(each, marks=[pytest.mark.slow] * (each in slow)) for each in SCENARIOS]
+    return pytest.mark.parametrize("scenario", marked, ids=lambda each: each.__name__)
 
 
 @services
-@each_scenario
+@each_but(LONG)
 def test_both_sides_decide_the_same(scenario: Callable[[ServiceInputs, Agree], None], services: ServiceInputs) -> None:
     scenario(services, conformance.agree)
 

@@ -16,8 +16,14 @@ from legacy_worlds import legacy_policy
 from legacy_worlds import world as legacy_world
 from moto import mock_aws
 from test_aws_conformance import QUIET, SCENARIOS
-from test_aws_gangs import each_scenario as each_scenario_of_gangs
-from test_aws_gangs import gang_worlds
+from test_aws_gangs import (
+    LONG,
+    a_member_that_is_let_go,
+    a_member_that_is_noticed,
+    each_but,
+    executions_that_roll_over,
+    gang_worlds,
+)
 from test_conformance import KEEPS, LOSS, ONE, PLAIN, SLOW, SPOT, small_worlds, world
 
 from scheduler.policy import Policy
@@ -77,7 +83,7 @@ def test_each_scenario_uses_what_is_metered(scenario: Callable[..., None], monke
     scenario(SLOW)
 
 
-@each_scenario_of_gangs
+@each_but({*LONG, a_member_that_is_let_go, a_member_that_is_noticed, executions_that_roll_over})
 def test_gangs_use_what_is_metered(scenario: Callable[..., None]) -> None:
     scenario(SLOW, agree)
 
