@@ -183,7 +183,7 @@ class Removal:
         """What replaced resources have left behind, if it has the stack's name; buckets that have another are told."""
         left = []
         removers: dict[str, Callable[[str], object]] = {
-            "dynamodb:table": lambda name: self._call("dynamodb", "delete_table", TableName=name),
+            "dynamodb:table": self._delete_table,
             "logs:log-group": lambda name: self._call("logs", "delete_log_group", logGroupName=name),
             "sqs:": self._delete_queue,
             "s3:": self._buckets.remove,
@@ -201,6 +201,15 @@ class Removal:
                 else:
                     self.removed.append(Removed(kind.partition(":")[0], name))
         return left
+
+    def _delete_table(self, name: str) -> None:
+        """One that is in use is gone if that use is its end."""
+        dynamodb = self.session.client("dynamodb")
+        try:
+            dynamodb.delete_table(TableName=name)
+        except dynamodb.exceptions.ResourceInUseException:
+            if dynamodb.describe_table(TableName=name)["Table"]["TableStatus"] != "DELETING":
+                raise
 
     def _delete_queue(self, name: str) -> None:
         sqs = self.session.client("sqs")
@@ -257,4 +266,4 @@ def is_named_after(name: str, stack: str) -> bool:
 def is_absent(error: ClientError) -> bool:
     """Whether AWS says that there is no such thing (any more)."""
     code = code_of(error)
-    return any(word in code for word in ("NotFound", "NonExistent", "NoSuch", "ResourceInUse"))
+    return any(word in code for word in ("NotFound", "NonExistent", "NoSuch"))

@@ -193,7 +193,7 @@ def resources_stack(
         CodeBucket=code.bucket,
         WrapperKey=code.wrapper,
         LeaseMs=lease_ms,
-        WorkDirectory=team.get("work_directory", "/work"),
+        WorkDirectory=instances.get("work_directory", "/work"),
         InstanceStore=instances.get("instance_store") or "",
         Mounts="".join(f"{each['kind']} {each['id']} {each['at']} {_share(each)};" for each in _listed(instances)),
         BucketName=team["bucket"],

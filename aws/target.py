@@ -46,7 +46,7 @@ def _absolute(value: str) -> str:
 
 
 def _no_way_up(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/") or not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]*", value):
+    if value.startswith("/") or ".." in value.split("/") or not re.fullmatch(r"[A-Za-z0-9!_.'()/-]*", value):
         raise refuse(f"{value[:80]!r} is no prefix of keys", "Such as jobs/, without a / in front.")
     return value if not value or value.endswith("/") else f"{value}/"
 
@@ -98,7 +98,6 @@ class Team(Section):
     suffix: Suffix = Field(
         "job.sh", validate_default=False, description="a key that ends so starts a job: its folder is the job"
     )
-    work_directory: Directory = Field("/work", validate_default=False, description="where its jobs run on an instance")
 
 
 class Network(Section):
@@ -169,6 +168,7 @@ class Instances(Section):
 
     profile: Profile = Field(as_written({}), description="their role")
     mounts: Annotated[Several[Mount], Field(max_length=8)] = Field((), description="EFS and FSx")
+    work_directory: Directory = Field("/work", validate_default=False, description="where jobs run on an instance")
     instance_store: Directory | None = Field(None, description="where local disks are mounted, on types that have them")
     root_gib: Annotated[int, Field(ge=8, le=16_384)] = Field(20, description="size of the root volume")
     user_data: Annotated[str, Field(max_length=12_000)] | None = Field(

@@ -9,8 +9,8 @@ from typing import Any
 from aws.render import Template, resources_stack, scheduler_stack
 
 TEAMS = (
-    {"name": "cpu-team", "bucket": "eda-jobs-cpu", "prefix": "in/", "suffix": "job.sh", "work_directory": "/work"},
-    {"name": "gpu-team", "bucket": "eda-jobs-gpu", "prefix": "", "suffix": ".run", "work_directory": "/work"},
+    {"name": "cpu-team", "bucket": "eda-jobs-cpu", "prefix": "in/", "suffix": "job.sh"},
+    {"name": "gpu-team", "bucket": "eda-jobs-gpu", "prefix": "", "suffix": ".run"},
 )
 TARGET: dict[str, Any] = {
     "stack": "eda-prod",

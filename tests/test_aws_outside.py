@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,20 @@ def test_workers_that_do_not_end_are_told_with_the_way_to_end_them(removal: tupl
     stubs.answers("autoscaling", "describe_auto_scaling_groups", *[{"AutoScalingGroups": [group]}] * 100)
     with pytest.raises(OutsideError, match="spotbed destroy eda --now"):
         list(mine._counted(0.001))
+
+
+@pytest.mark.parametrize(("status", "is_gone"), [("DELETING", True), ("UPDATING", False)])
+def test_a_table_in_use_is_gone_only_if_it_is_being_removed(
+    removal: tuple[Removal, Stubs], status: str, is_gone: bool
+) -> None:
+    mine, stubs = removal
+    found = {"ResourceTagMappingList": [{"ResourceARN": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/eda-old-jobs"}]}
+    stubs.answers("resourcegroupstaggingapi", "get_resources", found)
+    stubs.fails("dynamodb", "delete_table", "ResourceInUseException")
+    stubs.answers("dynamodb", "describe_table", {"Table": {"TableStatus": status}})
+    with contextlib.nullcontext() if is_gone else pytest.raises(ClientError, match="ResourceInUse"):
+        mine._remove_rest("eda-code")
+    assert [each.name for each in mine.removed] == (["eda-old-jobs"] if is_gone else [])
 
 
 class Group:

@@ -51,7 +51,7 @@ def test_defaults_of_the_smallest_target(tmp_path: Path) -> None:
     assert target.network.out == "endpoints"
     made = "".join(line for line in SMALLEST.splitlines(keepends=True) if not line.startswith("network"))
     assert load_target(written(tmp_path, made)).network.vpc is None
-    assert (target.teams[0].suffix, target.teams[0].work_directory) == ("job.sh", "/work")
+    assert (target.teams[0].suffix, target.instances.work_directory) == ("job.sh", "/work")
     assert target.instances.instance_store is None
     assert target.spend_cap == 500
 
@@ -68,7 +68,14 @@ WRONG = [
     ("{x86_64: ami-0123abcd}", "{}", 5, "images", "names no image"),
     ("bucket: cpu-jobs", "bucket: Cpu_Jobs", 6, "teams.0.bucket", "is no name of a bucket"),
     ("bucket: cpu-jobs", "bucket: cpu-jobs, prefix: ../up", 6, "teams.0.prefix", "is no prefix"),
-    ("bucket: cpu-jobs", "bucket: cpu-jobs, work_directory: /a/../b", 6, "teams.0.work_directory", "no absolute path"),
+    ("bucket: cpu-jobs", "bucket: cpu-jobs, prefix: a*/", 6, "teams.0.prefix", "is no prefix"),
+    (
+        "500 USD",
+        "500 USD\ninstances: {work_directory: /a/../b}",
+        8,
+        "instances.work_directory",
+        "no absolute path",
+    ),
     ("bucket: cpu-jobs", "bucket: cpu-jobs, sufix: x", 6, "teams.0.sufix", "unknown key"),
     ("500 USD", "500", 7, "spend_cap", "without a unit"),
     ("ops@example.com", "ops", 8, "alarms.email", "is no e-mail address"),

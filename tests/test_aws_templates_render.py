@@ -305,7 +305,6 @@ def test_every_reference_leads_somewhere() -> None:
 @pytest.mark.parametrize(
     ("part", "value"),
     [
-        ("work_directory", "/work'; reboot; '"),
         ("suffix", "job sh"),
         ("bucket", "Bucket"),
         ("name", "a b"),
@@ -314,6 +313,16 @@ def test_every_reference_leads_somewhere() -> None:
 def test_what_is_of_another_form_is_refused(part: str, value: str) -> None:
     with pytest.raises(InputError, match="does not match"):
         resources_stack(TARGET, POOLS, {**TEAMS[0], part: value})
+
+
+def test_a_work_directory_is_of_all_instances_and_no_shell() -> None:
+    def rendered_with(directory: str) -> Template:
+        instances = {**TARGET["instances"], "work_directory": directory}
+        return resources_stack({**TARGET, "instances": instances}, POOLS, TEAMS[0])
+
+    assert rendered_with("/fast/work")["Parameters"]["WorkDirectory"]["Default"] == "/fast/work"
+    with pytest.raises(InputError, match="does not match"):
+        rendered_with("/work'; reboot; '")
 
 
 @pytest.mark.parametrize("text", ["x" * LARGEST_USER_DATA, "SPOTBED_BOOT_SCRIPT\nreboot"])
