@@ -247,15 +247,12 @@ def launch(control: Control, identity: str, order: Launch) -> None:
     """Ask for instances, make the records of their workers, count them once, and tell the fleet how it went."""
     pool, now, store = control.pools[order.pool], control.now_ms(), control.store
     price = control.target.price_usd_per_hour(pool)  # first: nothing may fail between a launch and its record
-    # And what Auto Scaling's word of an instance finds must stand there before it can come: for which class it is, and
-    # what the costs of jobs are estimated with.
-    known = {"serves": order.serves, "usd_per_hour": price}
-    store.write(Write(store.tables.fleet, {"key": f"pool#{pool.id}"}, sets=known))
+    launches.expect(control, identity, order, price)
     launched = control.target.launch(pool, order.count, identity)
     for name in launched.names:
         workers.create(control, name, pool.id, pool.purchase, order.serves)
     granted = launched.granted
-    asked = Write(
+    settled = Write(
         store.tables.fleet,
         {"key": f"pool#{pool.id}"},
         sets={
@@ -263,13 +260,13 @@ def launch(control: Control, identity: str, order: Launch) -> None:
             "last_launch_ms": now,
             "last_launch_id": identity,
         },
-        adds={"booting": granted} if granted else {},
+        adds=({"booting": granted} if granted else {}) | launches.unexpected(order, launched),
         condition="attribute_not_exists(#i) OR #i <> :id",
         names={"#i": "last_launch_id"},
         values={"id": identity},
     )
     counted = [store.counted(f"class#{order.serves}", booting=granted)] if granted else []
-    if not store.write(asked, *counted):
+    if not store.write(settled, *counted):
         return  # it was performed before
     if granted:
         hears(control, LaunchSucceeded(now, pool.id, granted))
@@ -281,15 +278,19 @@ def launch(control: Control, identity: str, order: Launch) -> None:
 def observe(control: Control, counters: dict[str, Item]) -> Observation:
     """The fleet's view, from the counters of the table."""
     settings = control.policy.settings
+    prices = {pool.id: control.target.price_usd_per_hour(pool) for pool in control.pools.values()}
     return Observation(
         classes=tuple(
             _class(control, key.removeprefix("class#"), item)
             for key, item in counters.items()
             if key.startswith("class#") and "shape" in item
         ),
-        pools=tuple(_pool(control, pool, counters.get(f"pool#{pool.id}", {})) for pool in control.pools.values()),
+        pools=tuple(
+            _pool(control, pool, counters.get(f"pool#{pool.id}", {}), prices[pool.id])
+            for pool in control.pools.values()
+        ),
         jobs=(),
-        spent_usd=_spent_usd(control, counters) if control.budget_usd else 0.0,
+        spent_usd=_spent_usd(control, counters, prices) if control.budget_usd else 0.0,
         budget_usd=control.budget_usd,
         changeover_ms=settings.startup_ms + settings.checkpoint_restore_ms,
         reaction_ms=settings.reaction_ms,
@@ -322,7 +323,7 @@ def _class(control: Control, key: str, item: Item) -> ClassCount:
     )
 
 
-def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
+def _pool(control: Control, pool: PoolSpec, item: Item, usd_per_hour: float) -> PoolCount:
     states = [int(item.get(name, 0)) for name in ("booting", "busy", "idle")]
     most = min(pool.max, sum(states)) if is_given_up(control, item) else pool.max
     return PoolCount(
@@ -334,7 +335,7 @@ def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
         memory_gib=pool.memory_gib,
         gpus=pool.gpus,
         max=most,
-        price_usd_per_hour=control.target.price_usd_per_hour(pool),
+        price_usd_per_hour=usd_per_hour,
         on_demand_usd_per_hour=pool.on_demand_usd_per_hour,
         booting=states[0],
         busy=states[1],
@@ -348,13 +349,13 @@ def _pool(control: Control, pool: PoolSpec, item: Item) -> PoolCount:
     )
 
 
-def _spent_usd(control: Control, counters: dict[str, Item]) -> float:
+def _spent_usd(control: Control, counters: dict[str, Item], prices: Mapping[str, float]) -> float:
     """What instances have cost: time by pool, those that run included, at the price of now."""
     now, total = control.now_ms(), 0.0
     running: dict[str, int] = {}
     for row in control.store.unfinished():
         running[row.pool] = running.get(row.pool, 0) + now - row.requested_ms
-    for pool in control.pools.values():
-        time_ms = int(counters.get(f"pool#{pool.id}", {}).get("worker_ms", 0)) + running.get(pool.id, 0)
-        total += time_ms / 3_600_000 * control.target.price_usd_per_hour(pool)
+    for pool, usd_per_hour in prices.items():
+        time_ms = int(counters.get(f"pool#{pool}", {}).get("worker_ms", 0)) + running.get(pool, 0)
+        total += time_ms / 3_600_000 * usd_per_hour
     return total

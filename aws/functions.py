@@ -228,11 +228,10 @@ def _pool_of(mine: Control, worker: str) -> str:
 
 
 def _launched(mine: Control, detail: dict[str, Any]) -> None:
-    """Auto Scaling has launched an instance: it is a worker of the class for which its pool was last asked."""
+    """Auto Scaling has launched an instance."""
     pool = next((each for each in mine.pools.values() if each.group == detail.get("AutoScalingGroupName")), None)
     if pool is not None:
-        item = mine.store.read(mine.store.tables.fleet, {"key": f"pool#{pool.id}"}) or {}
-        workers.create(mine, str(detail["EC2InstanceId"]), pool.id, pool.purchase, str(item.get("serves", "")))
+        launches.arrived(mine, pool, str(detail["EC2InstanceId"]))
 
 
 def report(event: dict[str, Any], context: object, given: Control | None = None) -> dict[str, Any]:

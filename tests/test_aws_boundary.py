@@ -19,7 +19,7 @@ from sim.inputs import WorldInputs
 
 ONE = world(KEEPS, [(0, 900_000)], {"spot-a": [(0, 9), (400_457, 0)]})  # interrupted once
 GANG = gangs([(0, 900_000, 2)], {"spot-a": [(0, 9), (400_457, 1)]}, IDEAL)  # one of two members is interrupted once
-EVERY = {"one": 41, "gang": 149}  # in `make test`; `make test-all` fails each call
+EVERY = {"one": 67, "gang": 277}  # in `make test`; `make test-all` fails each call
 worlds = pytest.mark.parametrize("inputs", [ONE, GANG], ids=["one", "gang"])
 
 

@@ -194,7 +194,9 @@ def each_but(slow: Set[Callable[..., None]]) -> pytest.MarkDecorator:
 
 @services
 @each_but(LONG)
-def test_both_sides_decide_the_same(scenario: Callable[[ServiceInputs, Agree], None], services: ServiceInputs) -> None:
+def test_both_sides_decide_and_use_the_same(
+    scenario: Callable[[ServiceInputs, Agree], None], services: ServiceInputs
+) -> None:
     scenario(services, conformance.agree)
 
 

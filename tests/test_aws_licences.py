@@ -454,7 +454,7 @@ def run_of_a_job(monkeypatch: pytest.MonkeyPatch, number: int, *, performed: boo
 @pytest.mark.parametrize("performed", [False, True])
 def test_some_calls_fail_once_and_no_licence_stays(monkeypatch: pytest.MonkeyPatch, performed: bool) -> None:
     calls = run_of_a_job(monkeypatch, 0, performed=False)
-    for number in range(5 + 9 * performed, calls, 79):
+    for number in range(5 + 9 * performed, calls, 131):
         run_of_a_job(monkeypatch, number, performed=performed)
 
 

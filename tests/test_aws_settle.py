@@ -17,7 +17,8 @@ from aws.control import Launched, PoolSpec
 from aws.effects import Ec2Fleet
 from scheduler.commands import Launch
 
-POOL, CLASS = "pool#spot-a", "class#2x0GiB|spot|*"
+SMALL, LARGE = "2x0GiB|spot|*", "8x0GiB|spot|*"
+POOL, CLASS = "pool#spot-a", f"class#{SMALL}"
 GROUP = "group-spot-a"
 
 
@@ -76,8 +77,8 @@ def counted(made: World, key: str = POOL) -> int:
     return int(made.control.store.counters().get(key, {}).get("booting", 0))
 
 
-def asks(made: World, count: int) -> None:
-    fleet.launch(made.control, f"main/{made.clock.now_ms}/0", Launch("spot-a", count, "2x0GiB|spot|*"))
+def asks(made: World, count: int, serves: str = SMALL) -> None:
+    fleet.launch(made.control, f"main/{made.clock.now_ms}/{serves}", Launch("spot-a", count, serves))
 
 
 def tells(made: World, kind: str, **detail: str) -> None:
@@ -130,6 +131,43 @@ def test_a_refusal_of_before_is_no_reason_to_withdraw_what_was_asked_since(made:
 def test_a_refusal_of_a_group_that_is_not_ours_changes_nothing(made: World) -> None:
     tells(made, functions.NOT_LAUNCHED, AutoScalingGroupName="another", StatusMessage="no")
     assert made.control.store.counters() == {}
+
+
+# two classes of one pool ----------------------------------------------------------------------------------------------
+def test_instances_asked_for_in_one_tick_are_of_the_classes_they_were_asked_for(made: World, scaling: Scaling) -> None:
+    """Those of a group are alike: which serves which class does not matter, how many do does."""
+    asks(made, 1)
+    asks(made, 2, LARGE)
+    for name in ("i-1", "i-2", "i-2", "i-3"):  # one is told twice
+        comes(made, scaling, name)
+    assert (counted(made), counted(made, CLASS), counted(made, f"class#{LARGE}")) == (3, 1, 2)
+    for name in ("i-1", "i-2", "i-3"):
+        ready(made, name)
+    idle = {key: item["idle"] for key, item in made.control.store.counters().items() if key.startswith("class#")}
+    assert idle == {CLASS: 1, f"class#{LARGE}": 2}
+
+
+def test_what_is_withdrawn_is_of_the_classes_that_still_wait(made: World, scaling: Scaling) -> None:
+    asks(made, 2)
+    asks(made, 1, LARGE)
+    comes(made, scaling, "i-1")
+    tells(made, functions.NOT_LAUNCHED, StatusMessage="no")
+    tick(made)
+    assert scaling.withdrawn == [("spot-a", 2)]
+    assert (counted(made), counted(made, CLASS), counted(made, f"class#{LARGE}")) == (1, 1, 0)
+    asks(made, 1, LARGE)
+    comes(made, scaling, "i-2")
+    assert made.control.store.worker("i-2").serves == LARGE
+
+
+def test_an_order_that_is_performed_again_is_asked_once(made: World, scaling: Scaling) -> None:
+    asks(made, 1, LARGE)
+    asks(made, 1, LARGE)
+    comes(made, scaling, "i-1")
+    made.clock.now_ms += 1
+    asks(made, 1)
+    comes(made, scaling, "i-2")
+    assert [made.control.store.worker(name).serves for name in ("i-1", "i-2")] == [LARGE, SMALL]
 
 
 # what comes unasked, or unheard ---------------------------------------------------------------------------------------
