@@ -13,8 +13,6 @@ from aws.target import Target
 from spotbed.errors import InputError, Problem
 from spotbed.scenario.models_base import Section
 
-_NOT_MADE = {"nat": "UseEndpoints", "endpoints": "UseNat"}  # way out -> the condition that does not hold
-
 
 class Change(Section):
     """A resource that would be made."""
@@ -81,10 +79,20 @@ def _refuse_twice(stacks: Sequence[Rendered]) -> None:
 def changes(target: Target, pools: Pools, policy: Mapping[str, Any], delegated: str = "") -> list[Change]:
     """Every resource that would be made."""
     stacks = rendered(target, pools, policy, delegated)
-    return [change for each in stacks for change in _made(each.name, each.template, target.network.out)]
+    return [change for each in stacks for change in _made(each.name, each.template)]
 
 
-def _made(stack: str, template: Mapping[str, Any], out: str) -> Iterator[Change]:
+def _made(stack: str, template: Mapping[str, Any]) -> Iterator[Change]:
     for name, body in template["Resources"].items():
-        if body.get("Condition") != _NOT_MADE[out]:
+        if "Condition" not in body or _holds(template, template["Conditions"][body["Condition"]]):
             yield Change(stack=stack, resource=name, type=body["Type"])
+
+
+def _holds(template: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
+    """Whether a condition holds with the parameters' defaults, which are what a rendered template is deployed with."""
+    ((function, given),) = condition.items()
+    if function == "Fn::Not":
+        return not _holds(template, given[0])
+    assert function == "Fn::Equals", function
+    one, other = (template["Parameters"][each["Ref"]]["Default"] if isinstance(each, dict) else each for each in given)
+    return bool(one == other)

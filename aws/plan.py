@@ -159,6 +159,7 @@ class Planned:
 
     checks: Sequence[Check]
     plan: Plan | None
+    notes: Sequence[str] = ()
 
 
 def plan_schema() -> dict[str, Any]:
@@ -187,7 +188,18 @@ def make_plan(file: Path, label: str, record_folder: Path, target_file: Path | N
     checks = checks_of(record, label, made, composed)
     if not all(check.passed for check in checks):
         return Planned(checks, None)
-    return Planned(checks, _plan(made, composed, record, target, pools, checks, now))
+    return Planned(checks, _plan(made, composed, record, target, pools, checks, now), _notes(made, composed, target))
+
+
+def _notes(made: Blueprint, composed: Composed, target: Target | None) -> list[str]:
+    """What a user should know who deploys this here."""
+    gangs = [klass.name for klass in made.world(0, composed)[0].work.classes if klass.gang > 1]
+    if not gangs or target is None or target.network.peers:
+        return []
+    names = ", ".join(dict.fromkeys(gangs))
+    return [
+        f"Members of a gang ({names}) do not reach each other: `network: {{peers: true}}` in TARGET.yaml lets them."
+    ]
 
 
 def _blueprint(file: Path, record: Record) -> Blueprint:

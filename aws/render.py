@@ -189,6 +189,7 @@ def resources_stack(
         Scheduler=target["stack"],
         Team=team["name"],
         Egress=network.get("out", "nat"),
+        Peers=json.dumps(bool(network.get("peers"))),
         VolumeGiB=instances.get("root_gib", 30),
         CodeBucket=code.bucket,
         WrapperKey=code.wrapper,

@@ -113,6 +113,7 @@ class Network(Section):
     out: Literal["endpoints", "nat"] = Field(
         "endpoints", description="how instances reach AWS services: `plan` compares the cost"
     )
+    peers: bool = Field(False, description="whether workers reach each other, on any port: members of gangs must")
 
     @model_validator(mode="after")
     def _both(self) -> Self:

@@ -218,6 +218,18 @@ def test_each_team_gets_resources_of_its_own(here: Path) -> None:
     assert made_plan(here, target=None).change_set == ()
 
 
+def test_of_gangs_whose_members_do_not_reach_each_other_it_is_said(here: Path) -> None:
+    (here / "small.yaml").write_text(SCENARIO.replace("deadline: 24h", "gang: 2"))
+    compare_scenario(here / "small.yaml", out=here / "record", jobs=1, policies=("spot-only",))
+    (note,) = planned(here, "spot-only").notes
+    assert "network: {peers: true}" in note
+    (here / "TARGET.yaml").write_text(TARGET.replace("out: nat", "out: nat, peers: true"))
+    found = planned(here, "spot-only")
+    assert found.notes == []
+    assert found.plan is not None
+    assert "AWS::EC2::SecurityGroupIngress" in {change.type for change in found.plan.change_set}
+
+
 @pytest.mark.parametrize(
     ("out", "other"), [("nat", "AWS::EC2::SecurityGroupIngress"), ("endpoints", "AWS::EC2::NatGateway")]
 )

@@ -55,6 +55,7 @@ CALLS: dict[str, tuple[str, str, str]] = {
         "RevokeSecurityGroupEgress RevokeSecurityGroupIngress",
         "*",
     ),
+    "AWS::EC2::SecurityGroupIngress": ("ec2", "AuthorizeSecurityGroupIngress RevokeSecurityGroupIngress", "*"),
     "AWS::EC2::Subnet": ("ec2", "CreateSubnet DeleteSubnet ModifySubnetAttribute", "*"),
     "AWS::EC2::SubnetRouteTableAssociation": ("ec2", "AssociateRouteTable DisassociateRouteTable", "*"),
     "AWS::EC2::VPC": ("ec2", "CreateVpc DeleteVpc ModifyVpcAttribute", "*"),

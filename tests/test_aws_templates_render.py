@@ -145,6 +145,7 @@ def test_in_a_network_of_the_teams_own_only_endpoints_are_made() -> None:
     kinds = {body["Type"] for body in template["Resources"].values()}
     assert {kind for kind in kinds if kind.startswith("AWS::EC2::")} == {
         *("AWS::EC2::VPCEndpoint", "AWS::EC2::SecurityGroup", "AWS::EC2::LaunchTemplate"),
+        "AWS::EC2::SecurityGroupIngress",  # if workers are peers
     }
     assert "Network" not in json.dumps(template).replace("NetworkInterface", "")
     groups = of_type(template, GROUP)
@@ -162,6 +163,18 @@ def test_in_a_network_of_the_teams_own_endpoints_answer_whatever_its_addresses_a
     anything = {each["CidrIp"] for each in groups["Wall"]["SecurityGroupEgress"] if each["IpProtocol"] == "-1"}
     assert anything == ranges
     assert "VpcCidr" not in rendered("own network")["Parameters"]
+
+
+@pytest.mark.parametrize("peers", [False, True])
+def test_workers_reach_each_other_only_if_the_target_says_so(peers: bool) -> None:
+    """And then it is they alone that are let in."""
+    template = resources_stack({**TARGET, "network": {**OWN_NETWORK, "peers": peers}}, POOLS, TEAMS[0])
+    (rule,) = of_type(template, "AWS::EC2::SecurityGroupIngress").values()
+    assert rule["GroupId"] == rule["SourceSecurityGroupId"] == {"Ref": "Wall"}
+    assert not {"CidrIp", "CidrIpv6", "SourcePrefixListId"} & rule.keys()
+    assert template["Resources"]["PeerRule"]["Condition"] == "UsePeers"
+    assert template["Conditions"]["UsePeers"] == {"Fn::Equals": [{"Ref": "Peers"}, "true"]}
+    assert parameter(template, "Peers") == json.dumps(peers)
 
 
 # teams --------------------------------------------------------------------------------------------------------------

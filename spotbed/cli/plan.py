@@ -50,6 +50,8 @@ def plan(
     failed = [check for check in planned.checks if not check.passed]
     for check in failed:
         terminal.alert(f"deploy gate failed: {check.check}: {check.detail}")
+    for note in planned.notes:
+        terminal.note(note)
     if planned.plan is None:
         terminal.note("No plan was written.")
         return GATE_FAILED
