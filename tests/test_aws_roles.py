@@ -16,11 +16,13 @@ Client = Callable[[str], Any]
 
 def _written(table: str, key: str) -> Callable[[Deployed, Client], Any]:
     def call(stack: Deployed, client: Client) -> Any:
-        given = {"UpdateExpression": "SET #n = :n", "ExpressionAttributeNames": {"#n": "note"}}
-        values = {":n": {"S": "probe"}}
-        name = f"{stack.stack}-{table}"
         return client("dynamodb").update_item(
-            TableName=name, Key={key: {"S": "probe"}}, ExpressionAttributeValues=values, **given
+            TableName=f"{stack.stack}-{table}",
+            Key={key: {"S": "probe"}},
+            UpdateExpression="SET #n = :n",
+            ConditionExpression="attribute_exists(#n)",  # nothing is left there for other tests
+            ExpressionAttributeNames={"#n": "note"},
+            ExpressionAttributeValues={":n": {"S": "probe"}},
         )
 
     return call
