@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import boto3
@@ -59,6 +60,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
 
 
+@cache
 def run(share: float, *, performs: bool = False) -> tuple[int, int]:
     """(requests, when the last instance had ended) of a run in which every job is done, once."""
     with mock_aws():
