@@ -327,6 +327,15 @@ def test_means_intervals_and_bounds_stand_where_the_results_say() -> None:
     assert panel.x.low < 27.0
 
 
+def test_of_single_worlds_left_of_the_bounds_the_page_says_that_they_may_lie_there() -> None:
+    many, one = make_comparison(POLICIES[:2], worlds=5, jobs=3), make_comparison(POLICIES[:2], worlds=1, jobs=3)
+    said = [cost_against_makespan(data, STYLES, standing(data)).reading for data in (many, one)]
+    assert [" in the mean (lower bounds). A single world" in text for text in said] == [True, False]
+    assert "no schedule can, in the mean over the worlds, cost less than" in json.dumps(
+        comparison_document(many), default=str
+    )
+
+
 def test_an_interval_is_drawn_from_zero_where_it_reaches_below_and_the_page_says_so() -> None:
     data = make_comparison(POLICIES[:2], worlds=5, jobs=3)
     label, metrics = (data.results["policies"][1][key] for key in ("label", "metrics"))

@@ -36,7 +36,7 @@ def answer_in_time(data: ComparisonData) -> list[Words]:
     if not known:
         return [("Nothing is billed, and no job ended well: there is nothing to compare.",)]
     best, baseline = min(known, key=lambda label: known[label]), str(data.results.get("baseline"))
-    worlds = int(data.results.get("replications") or 1)
+    worlds = data.replications
     over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
     lowest: Words = (over, Label(best), " has the lowest mean bounded slowdown: ", Strong(fixed(known[best])), ".")
     sentences = [lowest]
@@ -51,7 +51,7 @@ def answer_in_time(data: ComparisonData) -> list[Words]:
 
 def _cheapest(data: ComparisonData, best: str, found: Standing) -> Words:
     cost = estimate(policy_of(data, best), "cost_usd")
-    worlds = int(data.results.get("replications") or 1)
+    worlds = data.replications
     over = f"Over {plural(worlds, 'simulated world')}, " if worlds > 1 else "In the one world that was simulated, "
     price: Words = (Strong(usd(cost.mean)), f"{between(cost)} a world.")
     if len(policies(data.results)) == 1:

@@ -38,7 +38,7 @@ def comparison_document(data: ComparisonData) -> Document:
     """Everything that the report of a comparison says."""
     names = labels(data.results)
     styles = policy_styles(names, data.results.get("baseline"))
-    worlds = int(data.results.get("replications") or 1)
+    worlds = data.replications
     title = str(data.results.get("scenario") or "Comparison")
     on = f"the same {count(worlds)} worlds" if worlds > 1 else "one and the same world"
     told = f"{plural(len(names), 'policy', 'policies')} on {on}"
@@ -121,7 +121,8 @@ def _bounds_line(data: ComparisonData) -> str:
     cost, makespan = bounds.get("cost_usd"), bounds.get("makespan_s")
     parts = [f"cost less than {usd(cost)}"] if is_known(cost) else []
     parts += [f"end before {hours(makespan)}"] if is_known(makespan) else []
-    return f"Lower bounds: for this work no schedule can {' or '.join(parts)}." if parts else ""
+    mean = ", in the mean over the worlds," if data.replications > 1 else ""
+    return f"Lower bounds: for this work no schedule can{mean} {' or '.join(parts)}." if parts else ""
 
 
 def _gate_section(data: ComparisonData) -> Section:

@@ -68,7 +68,7 @@ def result_grid(data: ComparisonData) -> Grid:
         (_name(policy, data), *(_estimate_cell(policy, metric, write) for metric, write in writers.items()))
         for policy in policies(data.results)
     ]
-    worlds = int(data.results.get("replications") or 1)
+    worlds = data.replications
     note = "Mean over worlds, and below it the 95 % interval of the mean." if worlds > 1 else "One world: no interval."
     if any(estimate(policy, metric).is_cut for policy in policies(data.results) for metric in writers):
         note += f" {CUT}"
@@ -128,7 +128,7 @@ def paired_grid(data: ComparisonData) -> Grid:
             rows.append((Label(label), *(cell for cells in own for cell in cells)))
     columns = [column for metric, _ in shown for column in (f"{called(metric)}: difference", "Ratio")]
     note = f"Each policy minus {baseline} in the same world"
-    if int(data.results.get("replications") or 1) > 1:
+    if data.replications > 1:
         note += "; below, the 95 % interval of the mean difference. Won: the share of the worlds in which it is lower"
     return Grid("paired", ("Policy", *columns), tuple(rows), (f"{note}.",))
 

@@ -152,6 +152,11 @@ class ComparisonData:
     coverage: str = ""
     description: str = ""
 
+    @property
+    def replications(self) -> int:
+        """On how many worlds; a comparison that does not say was on one."""
+        return int(self.results.get("replications") or 1)
+
 
 def load_run(folder: Path) -> RunData:
     """Read a run's folder. Raises InputError, with every file and column that is missing or wrong."""

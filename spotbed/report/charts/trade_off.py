@@ -98,7 +98,8 @@ def _panel(
 
 def _reading(many: bool, bounded: bool, crowded: bool, *, cut: bool) -> str:
     worlds = " Large: the mean over worlds with its 95 % interval in both directions. Small: single worlds."
-    grey = " Grey: no schedule can get there (lower bounds)."
+    own = " A single world has bounds of its own, and may lie there." if many else ""
+    grey = f" Grey: no schedule can get there{' in the mean' if many else ''} (lower bounds).{own}"
     below = " Policies that stand too close to be named are shown close up below."
     told = f"{worlds if many else ''}{grey if bounded else ''}{below if crowded else ''}"
     return f"Down is cheaper, left is faster.{told}{f' {CUT}' if cut else ''}"
