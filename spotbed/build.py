@@ -49,7 +49,7 @@ from spotbed.services_preset import ServicesPreset
 from spotbed.traces.availability import load_capacity
 from spotbed.traces.lifetimes import load_lifetimes
 from spotbed.traces.prices import PriceHistory, Series, load_price_paths
-from spotbed.work.build import build_work
+from spotbed.work.build import build_work, file_read
 from spotbed.work.durations import dist_of
 
 _MS = 1000
@@ -218,7 +218,8 @@ class Blueprint:
 
     def input_files(self) -> dict[str, Path]:
         """Every file that the result depends on, by the name that the scenario has for it."""
-        files = {str(path): path.locate() for path in self.scenario.input_paths()}
+        workload = self.scenario.workload
+        files = {str(path): file_read(workload, path) for path in self.scenario.input_paths()}
         if self.scenario.source_path is not None:
             files["scenario"] = self.scenario.source_path
         return files

@@ -21,10 +21,8 @@ from spotbed.frames import journal_frame, run_data
 from spotbed.keeping import Kept, Store, Task, code_sha256, own_hashes
 from spotbed.policies.load import Source, adopt, source_carried
 from spotbed.scenario.load import load_scenario
-from spotbed.scenario.models_base import InputPath
-from spotbed.scenario.models_work import Journal, Workload
 from spotbed.scenario.paths import bring
-from spotbed.work.runs import jobs_of_run
+from spotbed.work.build import file_read
 from spotbed.worlds import run_world
 
 _MOST_JOURNALED = 100_000  # jobs of a world whose journal is kept with a comparison
@@ -139,15 +137,9 @@ def baggage_of(errands: Iterable[Errand]) -> Baggage:
         for path in made.scenario.input_paths():
             key = (str(path), str(path.base_dir))
             if key not in files:
-                found = _read_for(made.scenario.workload, path)
+                found = file_read(made.scenario.workload, path)
                 files[key] = (*key, found.name, found.read_bytes())
     return Baggage(code_sha256(), tuple(sources.values()), tuple(files.values()))
-
-
-def _read_for(workload: Workload, path: InputPath) -> Path:
-    """The file that is read where a scenario names `path`: of an earlier run, the one with its jobs."""
-    found = path.locate()
-    return jobs_of_run(found) if isinstance(workload, Journal) and path == workload.path else found
 
 
 def parcels_of(items: Sequence[Item], first: int) -> list[Parcel]:

@@ -9,9 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from interruptible import scenario
 
 import scheduler
+from spotbed import api
 from spotbed import provenance as subject
+from spotbed.build import Blueprint, blueprint
+from spotbed.keeping import Store
+from spotbed.scenario.load import load_scenario
 
 
 @pytest.fixture
@@ -38,6 +43,24 @@ def test_inputs_are_named_relatively_and_hashed(here: Path) -> None:
     assert found["command"] == ["spotbed", "run", "scenarios/demo.yaml", "--out", "…/out", "--seed", "7"]
     assert (found["seeds"], found["price_book_date"]) == ({"seed": 7}, "2026-07-20")
     assert "alice" not in json.dumps(found)
+
+
+def test_of_an_earlier_run_it_is_the_jobs_that_are_hashed_whatever_file_is_named(here: Path) -> None:
+    """Else a comparison would go on with worlds of other jobs."""
+    Path("s.yaml").write_text(scenario(2, "policies: [on-demand-only]", "replications: 2"))
+    api.run_scenario("s.yaml", out=Path("earlier"))
+    lines = Path("s.yaml").read_text().splitlines()
+    again = ["workload: {source: journal, path: earlier/journal.parquet}", *lines[lines.index("capacity:") :]]
+    Path("s.yaml").write_text("\n".join(again))
+
+    def made() -> Blueprint:
+        return blueprint(load_scenario("s.yaml"))
+
+    jobs = Path("earlier/jobs.csv")
+    assert made().input_files()["earlier/journal.parquet"].name == "jobs.csv"
+    first = Store.of(Path("out"), made()).folder
+    jobs.write_text(jobs.read_text() + "\n")
+    assert Store.of(Path("out"), made()).folder != first
 
 
 def test_versions_name_what_computes_the_numbers() -> None:

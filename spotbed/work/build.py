@@ -15,6 +15,7 @@ from sim.lublin import LublinParameters, lublin_work
 from sim.streams import Streams
 from sim.synthetic import ClassSpec, SyntheticSpec, synthesize
 from spotbed.errors import InputError, Problem
+from spotbed.scenario.models_base import InputPath
 from spotbed.scenario.models_work import Arrivals as ArrivalsModel
 from spotbed.scenario.models_work import (
     AtOnce,
@@ -194,7 +195,7 @@ def _inline_record(job: InlineJob, classes: dict[str, JobClass], pool: ClassPool
 def read_log(workload: LogModel, *, lenient: bool = False) -> FileWork:
     """The jobs of a workload that is a file; it is read once per process. Raises InputError."""
     lenient = lenient or workload.lenient
-    path = _path(workload)
+    path = file_read(workload, workload.path)
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size, workload.model_dump_json(), lenient)
     if key not in _cache:
@@ -204,9 +205,11 @@ def read_log(workload: LogModel, *, lenient: bool = False) -> FileWork:
     return _cache[key]
 
 
-def _path(workload: LogModel) -> Path:
-    path = workload.path.locate()
-    return jobs_of_run(path) if isinstance(workload, Journal) else path
+def file_read(workload: Workload, path: InputPath) -> Path:
+    """The file that is read where a scenario names `path`: of an earlier run, the one with its jobs. Raises
+    InputError."""
+    found = path.locate()
+    return jobs_of_run(found) if isinstance(workload, Journal) and path == workload.path else found
 
 
 _KINDS: dict[type[LogModel], Kind] = {
