@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import boto3
+import quick_moto
 from botocore.exceptions import ClientError, ReadTimeoutError
 from in_memory_ec2 import DOOR, MARKET, NOT_YET, REPORT, TICK, TIMER, Clock, Ec2, Heard, Latency, Wrapper
 
@@ -51,6 +52,9 @@ def again(function: Callable[..., Any], *arguments: Any) -> Any:
 def comes_again(error: Exception) -> bool:
     """Whether the services call a function again because of it; any other error is a fault of ours."""
     return not isinstance(error, ClientError) or error.response["Error"]["Code"] == THROTTLED
+
+
+quick_moto.install()
 
 
 def message_of(work: Work, number: int) -> dict[str, Any]:
